@@ -1,0 +1,309 @@
+//! What somebody changed, from the text before and the text after.
+//!
+//! Trim what both ends share; compare the rest line by line (histogram diff, `imara-diff`); inside each
+//! changed hunk compare words and single characters, under a budget. Edits begin and end where a person
+//! would see a character begin and end (Unicode grapheme clusters).
+
+use imara_diff::{Algorithm, Diff, InternedInput, TokenSource};
+use std::ops::Range;
+use unicode_segmentation::GraphemeCursor;
+
+use crate::edit::Edit;
+
+/// A hunk with more bytes than this on either side is replaced as a whole line by line: comparing words in
+/// it would take longer than it is worth.
+const WORD_BUDGET: usize = 64 << 10;
+
+/// The edits that turn `old` into `new`: sorted, disjoint, in scalars of `old`. Equal texts give none.
+pub fn diff(old: &str, new: &str) -> Vec<Edit> {
+    let mut changes = Vec::new();
+    let (head, tail) = common_ends(old, new);
+    let middle = (&old[head..old.len() - tail], &new[head..new.len() - tail]);
+    if !middle.0.is_empty() && !middle.1.is_empty() && (middle.0.contains('\n') || middle.1.contains('\n')) {
+        // Whole lines, so that a line is compared with a line and not with the middle of one.
+        let start = old[..head].rfind('\n').map_or(0, |at| at + 1);
+        let end = |text: &str| {
+            let from = text.len() - tail;
+            if tail == 0 { from } else { text[from..].find('\n').map_or(text.len(), |at| from + at + 1) }
+        };
+        compare_lines(old, new, start..end(old), start..end(new), &mut changes);
+    } else {
+        compare_words(old, new, head..old.len() - tail, head..new.len() - tail, &mut changes);
+    }
+    to_edits(old, new, &changes)
+}
+
+/// How much must be put in and taken out to turn `old` into `new`: (inserted lines, deleted lines,
+/// inserted scalars, deleted scalars). The cost that base inference compares (docs/decisions).
+pub fn diff_cost(old: &str, new: &str) -> DiffCost {
+    let (head, tail) = common_ends(old, new);
+    let start = old[..head].rfind('\n').map_or(0, |at| at + 1);
+    let line_end = |text: &str| {
+        let from = text.len() - tail;
+        text[from..].find('\n').map_or(text.len(), |at| from + at + 1)
+    };
+    let input = InternedInput::new(&old[start..line_end(old)], &new[start..line_end(new)]);
+    let lines = Diff::compute(Algorithm::Histogram, &input);
+    let edits = diff(old, new);
+    DiffCost {
+        inserted_lines: lines.count_additions() as usize,
+        deleted_lines: lines.count_removals() as usize,
+        inserted: edits.iter().map(|edit| edit.insert.chars().count()).sum(),
+        deleted: edits.iter().map(|edit| edit.range.len()).sum(),
+    }
+}
+
+/// What [`diff_cost`] counts. Compared field by field in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct DiffCost {
+    /// Lines of the new text that the old one lacks.
+    pub inserted_lines: usize,
+    /// Lines of the old text that the new one lacks.
+    pub deleted_lines: usize,
+    /// Scalars to insert.
+    pub inserted: usize,
+    /// Scalars to delete.
+    pub deleted: usize,
+}
+
+/// A change in byte ranges of both texts.
+type Change = (Range<usize>, Range<usize>);
+
+/// How many bytes both texts share at the beginning and at the end, cut back to where graphemes end.
+fn common_ends(old: &str, new: &str) -> (usize, usize) {
+    let head = common_prefix(old.as_bytes(), new.as_bytes());
+    let head = snap_down(old, new, head);
+    let (old_rest, new_rest) = (&old.as_bytes()[head..], &new.as_bytes()[head..]);
+    let tail = common_suffix(old_rest, new_rest);
+    let tail = snap_tail(old, new, tail);
+    (head, tail)
+}
+
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    // Eight bytes at a time: most of a large file is equal.
+    let mut at = 0;
+    for (x, y) in a.chunks_exact(64).zip(b.chunks_exact(64)) {
+        if x != y {
+            break;
+        }
+        at += 64;
+    }
+    at + a[at..].iter().zip(&b[at..]).take_while(|(x, y)| x == y).count()
+}
+
+fn common_suffix(a: &[u8], b: &[u8]) -> usize {
+    let mut at = 0;
+    for (x, y) in a.rchunks_exact(64).zip(b.rchunks_exact(64)) {
+        if x != y {
+            break;
+        }
+        at += 64;
+    }
+    let (a, b) = (&a[..a.len() - at], &b[..b.len() - at]);
+    at + a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count()
+}
+
+fn is_boundary(text: &str, at: usize) -> bool {
+    if !text.is_char_boundary(at) {
+        return false;
+    }
+    let around = text.as_bytes();
+    // Between two ASCII characters there is always a boundary, but inside CR LF.
+    if at == 0 || at == around.len() {
+        return true;
+    }
+    if around[at - 1].is_ascii() && around[at].is_ascii() {
+        return !(around[at - 1] == b'\r' && around[at] == b'\n');
+    }
+    // Context of a few hundred bytes is enough for any real cluster, and keeps hostile ones cheap.
+    let mut from = at.saturating_sub(256);
+    while !text.is_char_boundary(from) {
+        from -= 1;
+    }
+    let mut to = (at + 256).min(text.len());
+    while !text.is_char_boundary(to) {
+        to += 1;
+    }
+    let part = &text[from..to];
+    GraphemeCursor::new(at - from, part.len(), true).is_boundary(part, 0).unwrap_or(true)
+}
+
+fn snap_down(old: &str, new: &str, mut at: usize) -> usize {
+    while !(is_boundary(old, at) && is_boundary(new, at)) {
+        at -= 1;
+    }
+    at
+}
+
+fn snap_tail(old: &str, new: &str, mut tail: usize) -> usize {
+    while !(is_boundary(old, old.len() - tail) && is_boundary(new, new.len() - tail)) {
+        tail -= 1;
+    }
+    tail
+}
+
+fn compare_lines(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &mut Vec<Change>) {
+    let input = InternedInput::new(&old[a.clone()], &new[b.clone()]);
+    let mut diff = Diff::compute(Algorithm::Histogram, &input);
+    diff.postprocess_lines(&input);
+    let offsets = |text: &str, start: usize| {
+        let mut at = start;
+        let mut offsets = vec![at];
+        for line in text.split_inclusive('\n') {
+            at += line.len();
+            offsets.push(at);
+        }
+        offsets
+    };
+    let (old_lines, new_lines) = (offsets(&old[a.clone()], a.start), offsets(&new[b.clone()], b.start));
+    for hunk in diff.hunks() {
+        let bytes =
+            |lines: &[usize], range: &Range<u32>| lines[range.start as usize]..lines[range.end as usize];
+        compare_words(old, new, bytes(&old_lines, &hunk.before), bytes(&new_lines, &hunk.after), out);
+    }
+}
+
+/// A text cut into words (letters and digits), runs of blanks, and everything else grapheme by grapheme.
+struct Words<'a>(&'a str);
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let first = self.0.chars().next()?;
+        let class = |c: char| {
+            if c.is_alphanumeric() || c == '_' {
+                1
+            } else if c == ' ' {
+                2
+            } else {
+                0
+            }
+        };
+        let mut len = match class(first) {
+            0 => first.len_utf8(),
+            kind => self.0.find(|c| class(c) != kind).unwrap_or(self.0.len()),
+        };
+        while !is_boundary(self.0, len) {
+            len += 1;
+        }
+        let (word, rest) = self.0.split_at(len);
+        self.0 = rest;
+        Some(word)
+    }
+}
+
+impl<'a> TokenSource for Words<'a> {
+    type Token = &'a str;
+    type Tokenizer = Words<'a>;
+
+    fn tokenize(&self) -> Words<'a> {
+        Words(self.0)
+    }
+
+    fn estimate_tokens(&self) -> u32 {
+        (self.0.len() / 4) as u32
+    }
+}
+
+fn compare_words(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &mut Vec<Change>) {
+    let (old_part, new_part) = (&old[a.clone()], &new[b.clone()]);
+    if old_part.is_empty() || new_part.is_empty() || a.len().max(b.len()) > WORD_BUDGET {
+        push_trimmed(old, new, a, b, out);
+        return;
+    }
+    let input = InternedInput::new(Words(old_part), Words(new_part));
+    let mut diff = Diff::compute(Algorithm::Myers, &input);
+    diff.postprocess_no_heuristic(&input);
+    let offsets = |part: &str, start: usize| {
+        let mut at = start;
+        let mut offsets = vec![at];
+        for word in Words(part) {
+            at += word.len();
+            offsets.push(at);
+        }
+        offsets
+    };
+    let (old_words, new_words) = (offsets(old_part, a.start), offsets(new_part, b.start));
+    for hunk in diff.hunks() {
+        let before = old_words[hunk.before.start as usize]..old_words[hunk.before.end as usize];
+        let after = new_words[hunk.after.start as usize]..new_words[hunk.after.end as usize];
+        push_trimmed(old, new, before, after, out);
+    }
+}
+
+/// Adds a replacement without what both sides share at their ends (a word with one letter changed).
+fn push_trimmed(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &mut Vec<Change>) {
+    let (head, tail) = common_ends(&old[a.clone()], &new[b.clone()]);
+    let change = (a.start + head..a.end - tail, b.start + head..b.end - tail);
+    if !(change.0.is_empty() && change.1.is_empty()) {
+        out.push(change);
+    }
+}
+
+fn to_edits(old: &str, new: &str, changes: &[Change]) -> Vec<Edit> {
+    let (mut bytes, mut scalars) = (0, 0);
+    let mut count = |to: usize| {
+        scalars += old[bytes..to].chars().count();
+        bytes = to;
+        scalars
+    };
+    let edits = changes.iter().map(|(a, b)| {
+        let range = count(a.start)..count(a.end);
+        Edit { range, insert: new[b.clone()].to_owned() }
+    });
+    edits.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edit::{apply_to_str, check_batch};
+    use proptest::prelude::*;
+
+    #[test]
+    fn edits_are_those_a_person_would_make() {
+        let cases = [
+            ("", "abc", vec![Edit::insert(0, "abc")]),
+            ("one two three", "one 2 three", vec![Edit { range: 4..7, insert: "2".into() }]),
+            ("a\nb\nc\n", "a\nb\nx\nc\n", vec![Edit::insert(4, "x\n")]),
+            ("a\nb\nc\n", "a\nc\n", vec![Edit::delete(2..4)]),
+            (
+                "fn a() {}\nfn b() {}\n",
+                "fn a() {}\nfn c() {}\n",
+                vec![Edit { range: 13..14, insert: "c".into() }],
+            ),
+            // The flag of two letters is one grapheme: no edit may split it.
+            ("🇩🇪x", "🇩🇰x", vec![Edit { range: 0..2, insert: "🇩🇰".into() }]),
+            ("e\u{301}", "e\u{300}", vec![Edit { range: 0..2, insert: "e\u{300}".into() }]),
+        ];
+        for (old, new, expected) in cases {
+            assert_eq!(diff(old, new), expected, "{old:?} -> {new:?}");
+        }
+    }
+
+    #[test]
+    fn cost_counts_lines_then_characters() {
+        let cost = diff_cost("a\nb\nc\n", "a\nx\nc\nd\n");
+        assert_eq!((cost.inserted_lines, cost.deleted_lines, cost.inserted, cost.deleted), (2, 1, 3, 1));
+        assert_eq!(diff_cost("same\n", "same\n"), DiffCost::default());
+    }
+
+    proptest! {
+        #[test]
+        fn edits_turn_the_old_text_into_the_new(
+            old in "([ab]{1,3}[ \n]|é|🇩🇪|e\u{301}|\r\n){0,24}",
+            new in "([ab]{1,3}[ \n]|é|🇩🇪|e\u{301}|\r\n){0,24}",
+        ) {
+            let edits = diff(&old, &new);
+            prop_assert!(check_batch(&edits, old.chars().count()).is_ok(), "{edits:?}");
+            prop_assert!(edits.iter().all(|edit| !edit.is_empty()));
+            prop_assert_eq!(apply_to_str(&old, &edits), new);
+        }
+
+        #[test]
+        fn any_two_texts(old in ".{0,40}", new in ".{0,40}") {
+            prop_assert_eq!(apply_to_str(&old, &diff(&old, &new)), new);
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The event graph: which event was made by whom, and after which others. Run-length encoded.
+
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::Range;
+
+use crate::id::{AgentId, EventId, Heads};
+use crate::version::{Lv, Version};
+
+/// A run of events in which each has the one before it as its only parent.
+#[derive(Clone, Debug)]
+struct Run {
+    start: Lv,
+    end: Lv,
+    /// The parents of the first event.
+    parents: Version,
+}
+
+/// A run of events with consecutive sequence numbers of one agent.
+#[derive(Clone, Copy, Debug)]
+struct Assignment {
+    start: Lv,
+    agent: u32,
+    seq: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Agent {
+    id: AgentId,
+    /// (first seq, first lv), ascending in both; a run ends where the next begins in seq.
+    runs: Vec<(u64, Lv)>,
+    next_seq: u64,
+}
+
+/// Parents, ids and heads of all events of a document.
+#[derive(Clone, Default, Debug)]
+pub struct Graph {
+    runs: Vec<Run>,
+    assignments: Vec<Assignment>,
+    agents: Vec<Agent>,
+    by_id: BTreeMap<AgentId, u32>,
+    heads: Version,
+    len: usize,
+}
+
+/// Which side of a comparison an event belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Side {
+    A,
+    B,
+    Both,
+}
+
+/// The events that one of two versions has and the other lacks: ascending, disjoint ranges.
+#[derive(Default, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Only in the first version.
+    pub only_a: Vec<Range<Lv>>,
+    /// Only in the second version.
+    pub only_b: Vec<Range<Lv>>,
+}
+
+impl Graph {
+    /// How many events there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The version of everything known.
+    pub fn heads(&self) -> &Version {
+        &self.heads
+    }
+
+    /// The sequence number that the agent's next event must have.
+    pub fn next_seq(&self, agent: &AgentId) -> u64 {
+        self.by_id.get(agent).map_or(0, |&index| self.agents[index as usize].next_seq)
+    }
+
+    /// Every agent with the number of its events known here, in byte order of the agents.
+    pub fn vector(&self) -> impl Iterator<Item = (AgentId, u64)> + '_ {
+        self.by_id.iter().map(|(id, &index)| (*id, self.agents[index as usize].next_seq))
+    }
+
+    /// Appends `count` events of one agent, each the child of the one before. Returns the first's number.
+    /// The sequence number is the agent's next; the caller has checked that the parents exist.
+    pub fn push(&mut self, agent: AgentId, count: usize, parents: &Version) -> Lv {
+        let start = self.len;
+        let end = start + count;
+        let index = *self.by_id.entry(agent).or_insert_with(|| {
+            self.agents.push(Agent { id: agent, runs: Vec::new(), next_seq: 0 });
+            (self.agents.len() - 1) as u32
+        });
+        let info = &mut self.agents[index as usize];
+        let seq = info.next_seq;
+        let continues = self
+            .assignments
+            .last()
+            .is_some_and(|last| last.agent == index && last.seq + (start - last.start) as u64 == seq);
+        if !continues {
+            self.assignments.push(Assignment { start, agent: index, seq });
+            info.runs.push((seq, start));
+        }
+        info.next_seq += count as u64;
+        match self.runs.last_mut() {
+            Some(last) if start > 0 && parents.0.as_slice() == [start - 1] => last.end = end,
+            _ => self.runs.push(Run { start, end, parents: parents.clone() }),
+        }
+        self.heads.advance(parents, end - 1);
+        self.len = end;
+        start
+    }
+
+    /// Forgets every event from `len` on; `heads` are those of that moment. For a batch that turned out bad.
+    pub fn truncate(&mut self, len: usize, heads: Version) {
+        while self.runs.last().is_some_and(|run| run.start >= len) {
+            self.runs.pop();
+        }
+        if let Some(last) = self.runs.last_mut() {
+            last.end = last.end.min(len);
+        }
+        while let Some(last) = self.assignments.last().copied() {
+            let agent = &mut self.agents[last.agent as usize];
+            if last.start < len {
+                agent.next_seq = agent.next_seq.min(last.seq + (len - last.start) as u64);
+                break;
+            }
+            agent.runs.pop();
+            agent.next_seq = last.seq;
+            self.assignments.pop();
+        }
+        self.heads = heads;
+        self.len = len;
+    }
+
+    /// The id of an event. `lv` must be below `len()`.
+    pub fn id_of(&self, lv: Lv) -> EventId {
+        let at = self.assignments.partition_point(|run| run.start <= lv) - 1;
+        let run = self.assignments[at];
+        EventId { agent: self.agents[run.agent as usize].id, seq: run.seq + (lv - run.start) as u64 }
+    }
+
+    /// The longest range from `lv` on (at most to `end`) with one agent and one chain of parents.
+    pub fn run_from(&self, lv: Lv, end: Lv) -> Range<Lv> {
+        let next = self.assignments.partition_point(|run| run.start <= lv);
+        let by_agent = self.assignments.get(next).map_or(self.len, |run| run.start);
+        lv..end.min(by_agent).min(self.runs[self.run_index(lv)].end)
+    }
+
+    /// The number of an event, or `None` if it is not known here.
+    pub fn lv_of(&self, id: &EventId) -> Option<Lv> {
+        let agent = &self.agents[*self.by_id.get(&id.agent)? as usize];
+        if id.seq >= agent.next_seq {
+            return None;
+        }
+        let at = agent.runs.partition_point(|&(seq, _)| seq <= id.seq) - 1;
+        let (seq, lv) = agent.runs[at];
+        Some(lv + (id.seq - seq) as usize)
+    }
+
+    /// The portable form of a version.
+    pub fn portable(&self, version: &Version) -> Heads {
+        Heads::new(version.0.iter().map(|&lv| self.id_of(lv)).collect())
+    }
+
+    /// The version with these heads, or the ids of those that are not known here.
+    pub fn local(&self, heads: &Heads) -> Result<Version, Vec<EventId>> {
+        let (mut known, mut missing) = (SmallVec::<[Lv; 2]>::new(), Vec::new());
+        for id in heads.ids() {
+            match self.lv_of(id) {
+                Some(lv) => known.push(lv),
+                None => missing.push(*id),
+            }
+        }
+        if missing.is_empty() { Ok(self.simplify(known)) } else { Err(missing) }
+    }
+
+    /// The heads among these events: those that no other of them builds on.
+    pub fn simplify(&self, mut lvs: SmallVec<[Lv; 2]>) -> Version {
+        lvs.sort_unstable();
+        lvs.dedup();
+        if lvs.len() < 2 {
+            return Version(lvs);
+        }
+        let all = Version(lvs);
+        let heads = all.0.iter().copied().filter(|&lv| {
+            let others = Version(all.0.iter().copied().filter(|&other| other > lv).collect());
+            !self.contains(&others, lv)
+        });
+        Version(heads.collect())
+    }
+
+    fn run_index(&self, lv: Lv) -> usize {
+        self.runs.partition_point(|run| run.start <= lv) - 1
+    }
+
+    /// The parents of an event.
+    pub fn parents_of(&self, lv: Lv) -> Version {
+        let run = &self.runs[self.run_index(lv)];
+        if run.start == lv { run.parents.clone() } else { Version::of(lv - 1) }
+    }
+
+    /// Whether the event is part of the version.
+    pub fn contains(&self, version: &Version, lv: Lv) -> bool {
+        let mut heap: BinaryHeap<Lv> = version.0.iter().copied().filter(|&head| head >= lv).collect();
+        while let Some(head) = heap.pop() {
+            while heap.peek() == Some(&head) {
+                heap.pop();
+            }
+            let run = &self.runs[self.run_index(head)];
+            if run.start <= lv {
+                return true;
+            }
+            heap.extend(run.parents.0.iter().copied().filter(|&parent| parent >= lv));
+        }
+        false
+    }
+
+    /// Whether every event of `older` is part of `newer`.
+    pub fn includes(&self, newer: &Version, older: &Version) -> bool {
+        newer == older || older.0.iter().all(|&lv| self.contains(newer, lv))
+    }
+
+    /// The version of everything in either.
+    pub fn union(&self, a: &Version, b: &Version) -> Version {
+        self.simplify(a.0.iter().chain(&b.0).copied().collect())
+    }
+
+    /// What each of two versions has and the other lacks. Costs what differs, not the history.
+    pub fn difference(&self, a: &Version, b: &Version) -> Difference {
+        let mut out = Difference::default();
+        if a == b {
+            return out;
+        }
+        let mut heap: BinaryHeap<(Lv, Side)> = BinaryHeap::new();
+        heap.extend(a.0.iter().map(|&lv| (lv, Side::A)));
+        heap.extend(b.0.iter().map(|&lv| (lv, Side::B)));
+        let mut one_sided = heap.len();
+        while one_sided > 0 {
+            let Some((mut last, mut side)) = heap.pop() else { break };
+            one_sided -= usize::from(side != Side::Both);
+            let run = &self.runs[self.run_index(last)];
+            while let Some(&(next, next_side)) = heap.peek() {
+                if next < run.start {
+                    break;
+                }
+                heap.pop();
+                one_sided -= usize::from(next_side != Side::Both);
+                if next_side != side {
+                    out.note(side, next + 1..last + 1);
+                    last = next;
+                    side = Side::Both;
+                }
+            }
+            out.note(side, run.start..last + 1);
+            for &parent in &run.parents.0 {
+                heap.push((parent, side));
+                one_sided += usize::from(side != Side::Both);
+            }
+        }
+        out.only_a.reverse();
+        out.only_b.reverse();
+        out
+    }
+
+    /// The newest event (or the root) that both versions build on and that every event of either outside
+    /// it builds on too, and what lies between: ascending ranges. The part of history that a walker has to
+    /// walk to move between the two.
+    pub fn dominating(&self, a: &Version, b: &Version) -> (Version, Vec<Range<Lv>>) {
+        let mut heap: BinaryHeap<Lv> = a.0.iter().chain(&b.0).copied().collect();
+        let mut between: Vec<Range<Lv>> = Vec::new();
+        let mut from_root = a.is_root() || b.is_root();
+        while let Some(mut last) = heap.pop() {
+            while heap.peek() == Some(&last) {
+                heap.pop();
+            }
+            if heap.is_empty() && !from_root {
+                between.reverse();
+                return (Version::of(last), between);
+            }
+            let run = &self.runs[self.run_index(last)];
+            while let Some(&next) = heap.peek() {
+                if next < run.start {
+                    break;
+                }
+                heap.pop();
+                if next < last {
+                    push_below(&mut between, next + 1..last + 1);
+                    last = next;
+                }
+                if heap.is_empty() && !from_root {
+                    between.reverse();
+                    return (Version::of(last), between);
+                }
+            }
+            push_below(&mut between, run.start..last + 1);
+            from_root |= run.parents.is_root();
+            heap.extend(run.parents.0.iter().copied());
+        }
+        between.reverse();
+        (Version::root(), between)
+    }
+}
+
+impl Difference {
+    fn note(&mut self, side: Side, range: Range<Lv>) {
+        match side {
+            Side::A => push_below(&mut self.only_a, range),
+            Side::B => push_below(&mut self.only_b, range),
+            Side::Both => {}
+        }
+    }
+}
+
+/// Appends a range to a descending list, joining it with the one above where they touch.
+fn push_below(ranges: &mut Vec<Range<Lv>>, range: Range<Lv>) {
+    if range.is_empty() {
+        return;
+    }
+    match ranges.last_mut() {
+        Some(above) if above.start == range.end => above.start = range.start,
+        _ => ranges.push(range),
+    }
+}

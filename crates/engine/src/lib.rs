@@ -1,0 +1,39 @@
+//! A text and everything that ever happened to it: events, versions, merging, text at a version, the
+//! binary encoding of events; and a folder's catalogue.
+//!
+//! The one idea: **every edit is made against the version its maker saw; the engine merges.** A
+//! [`Document`] is an *event graph*: immutable insert and delete events, each with the [`Version`] it was
+//! made at. [`Document::edit_at`] enters an edit at any version, [`Document::merge`] takes events from
+//! another replica, and [`Document::changes_since`] says what somebody who saw a version has missed.
+//!
+//! The method is Eg-walker (Gentle & Kleppmann, "Collaborative Text Editing with Eg-walker: Better, Faster,
+//! Smaller", EuroSys 2025). Read in this order: [`Document`], `branch` (the fast path), `walker` (the slow
+//! one, with a worked example), `spans` (the walker's list), `graph`, `operation`.
+//!
+//! No files, sockets, clocks, randomness or async here. Positions are Unicode scalar values.
+
+mod batch;
+mod branch;
+pub mod catalogue;
+mod diff;
+mod document;
+mod edit;
+mod encoding;
+mod graph;
+mod id;
+mod meta;
+mod operation;
+mod spans;
+mod text;
+pub mod varint;
+mod version;
+mod walker;
+
+pub use batch::{Change, EventBatch, EventRun, MergeError};
+pub use diff::{DiffCost, diff, diff_cost};
+pub use document::{Applied, Document, Merged};
+pub use edit::{Edit, EditError, apply_to_str, byte_offset, check_batch};
+pub use id::{AgentId, EventId, Heads, MAX_AGENT_BYTES};
+pub use meta::Meta;
+pub use text::Text;
+pub use version::{Lv, Version};
