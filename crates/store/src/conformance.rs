@@ -1,0 +1,78 @@
+//! What every journal must do. Run against SQLite and against the one in memory.
+
+use std::collections::BTreeMap;
+use syncline_engine::catalogue::{Catalogue, DocId, Field, Life};
+use syncline_engine::{AgentId, EventId, Heads};
+
+use crate::log::{Loaded, Log, Record};
+
+fn heads(seq: u64) -> Heads {
+    Heads::new(AgentId::new(b"a").map(|agent| EventId { agent, seq }).into_iter().collect())
+}
+
+/// Runs every check. `open` opens the same journal each time it is called.
+///
+/// # Panics
+/// When a check fails.
+pub fn check(mut open: impl FnMut() -> Box<dyn Log>) {
+    let (a, b) = (DocId([1; 16]), DocId([2; 16]));
+    let mut log = open();
+    let events = |doc, text: &str, seq| Record::Events { doc, batch: text.into(), heads: heads(seq) };
+    log.commit(&[events(a, "a1", 0), events(b, "b1", 5), events(a, "a2", 1)]).unwrap();
+    log.commit(&[Record::Snapshot { doc: b, bytes: "B".into(), heads: heads(6) }, events(b, "b2", 7)])
+        .unwrap();
+    let mut catalogue = Catalogue::new();
+    let agent = AgentId::new(b"me").unwrap();
+    let first = catalogue.write(a, Field::Path("x".into()), agent);
+    let second = catalogue.write(a, Field::Path("y".into()), agent);
+    let life = catalogue.write(a, Field::Life(Life::Alive), agent);
+    let other = AgentId::new(b"other").unwrap();
+    log.commit(&[
+        Record::Catalogue(first),
+        Record::Catalogue(second.clone()),
+        Record::Catalogue(life.clone()),
+        Record::Vector(BTreeMap::from([(other, 9), (agent, 1)])),
+        Record::File { doc: a, state: vec![1] },
+        Record::File { doc: b, state: vec![2] },
+        Record::NoFile(b),
+        Record::Intent { doc: a, intent: vec![3] },
+        Record::Intent { doc: a, intent: vec![4] },
+        Record::Intent { doc: b, intent: vec![5] },
+        Record::NoIntent(b),
+        Record::Content { hash: [7; 32], bytes: vec![0; 100_000] },
+        Record::Decision { doc: a, time_ms: 1, what: "first".into() },
+        Record::Decision { doc: b, time_ms: 2, what: "other".into() },
+        Record::Decision { doc: a, time_ms: 3, what: "second".into() },
+        Record::Request { key: vec![1], result: vec![2] },
+        Record::Setting { name: "s".into(), value: vec![9] },
+    ])
+    .unwrap();
+    // The same is read by whoever is open, and after closing and opening again.
+    for reopen in [false, true] {
+        if reopen {
+            drop(log);
+            log = open();
+        }
+        let reader = log.reader().unwrap();
+        let loaded = Loaded { snapshot: None, batches: vec!["a1".into(), "a2".into()] };
+        assert_eq!(reader.document(a).unwrap(), loaded);
+        let loaded = Loaded { snapshot: Some("B".into()), batches: vec!["b2".into()] };
+        assert_eq!(reader.document(b).unwrap(), loaded);
+        assert_eq!(reader.document(DocId([3; 16])).unwrap(), Loaded::default());
+        let mut all = reader.heads().unwrap();
+        all.sort();
+        assert_eq!(all, [(a, heads(1)), (b, heads(7))]);
+        let mut writes = reader.catalogue().unwrap();
+        writes.sort_by_key(|write| write.stamp);
+        assert_eq!(writes, [second.clone(), life.clone()]);
+        assert_eq!(reader.vector().unwrap(), BTreeMap::from([(agent, 3), (other, 9)]));
+        assert_eq!(reader.files().unwrap(), [(a, vec![1])]);
+        assert_eq!((reader.file(a).unwrap(), reader.file(b).unwrap()), (Some(vec![1]), None));
+        assert_eq!(reader.intents().unwrap(), [(a, vec![4])]);
+        assert_eq!(reader.content(&[7; 32]).unwrap().map(|bytes| bytes.len()), Some(100_000));
+        assert!(reader.has_content(&[7; 32]).unwrap() && !reader.has_content(&[8; 32]).unwrap());
+        assert_eq!(reader.decisions(a).unwrap(), [(1, "first".to_owned()), (3, "second".to_owned())]);
+        assert_eq!((reader.request(&[1]).unwrap(), reader.request(&[2]).unwrap()), (Some(vec![2]), None));
+        assert_eq!((reader.setting("s").unwrap(), reader.setting("t").unwrap()), (Some(vec![9]), None));
+    }
+}

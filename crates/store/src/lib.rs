@@ -1,0 +1,19 @@
+//! The journal: an append-only, durable log of events per document, on SQLite.
+//!
+//! What is in it decides what was acknowledged. A [`Journal`] is a thread that owns the log and commits what
+//! many documents hand it in one transaction (group commit); [`Log`] is what it writes to: [`SqliteLog`], or
+//! [`MemoryLog`] in tests, which pass one conformance suite. [`FolderLock`] keeps a second hub out.
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod journal;
+mod lock;
+mod log;
+mod memory;
+mod sqlite;
+
+pub use journal::{Journal, Opener};
+pub use lock::{FolderLock, LockError};
+pub use log::{Loaded, Log, LogReader, Record, StoreError};
+pub use memory::MemoryLog;
+pub use sqlite::SqliteLog;

@@ -1,0 +1,178 @@
+//! What a journal holds, and the trait behind which SQLite and the fake stand.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use syncline_engine::catalogue::{DocId, Write};
+use syncline_engine::{AgentId, Heads};
+
+/// One thing to be made durable. Records of one commit become durable together or not at all.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// Events of a document (`EventBatch::encode`), and its version with them.
+    Events {
+        /// Which document.
+        doc: DocId,
+        /// The encoded batch.
+        batch: Vec<u8>,
+        /// The document's heads after it.
+        heads: Heads,
+    },
+    /// The whole document (`Document::encode`), which replaces its events so far: opening it replays
+    /// only what came after.
+    Snapshot {
+        /// Which document.
+        doc: DocId,
+        /// The encoded document.
+        bytes: Vec<u8>,
+        /// The document's heads.
+        heads: Heads,
+    },
+    /// A write to the catalogue (an older one of the same register goes).
+    Catalogue(Write),
+    /// Of these agents, so many catalogue writes are known.
+    Vector(BTreeMap<AgentId, u64>),
+    /// What the file session knows of a document's file; its own encoding.
+    File {
+        /// Which document.
+        doc: DocId,
+        /// The state.
+        state: Vec<u8>,
+    },
+    /// The document has no file here any more.
+    NoFile(DocId),
+    /// A save is about to happen (RULES.md 1); its own encoding. One per document; a later one replaces it.
+    Intent {
+        /// Which document.
+        doc: DocId,
+        /// The intent.
+        intent: Vec<u8>,
+    },
+    /// The intent was carried out or given up.
+    NoIntent(DocId),
+    /// Content of an opaque file, or text that was displaced: kept by its hash (BLAKE3).
+    Content {
+        /// Its hash.
+        hash: [u8; 32],
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// Why something was decided about a file, for `syncline why`.
+    Decision {
+        /// Which document.
+        doc: DocId,
+        /// Milliseconds since 1970.
+        time_ms: u64,
+        /// What was decided and on what evidence, one line.
+        what: String,
+    },
+    /// The result of a request that carried an id (RULES.md 5): a repeat gets the same.
+    Request {
+        /// Identity, document and request id, joined by the caller.
+        key: Vec<u8>,
+        /// The result.
+        result: Vec<u8>,
+    },
+    /// A setting of the folder: its id, its epoch, where it was joined.
+    Setting {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: Vec<u8>,
+    },
+}
+
+/// A document as the journal has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The last snapshot (`Document::encode`).
+    pub snapshot: Option<Vec<u8>>,
+    /// The batches since, in order.
+    pub batches: Vec<Vec<u8>>,
+}
+
+/// Why the journal failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full. Nothing of the commit was recorded; it may succeed later.
+    #[error("the disk is full: {path}")]
+    Full {
+        /// The journal's file.
+        path: PathBuf,
+    },
+    /// The journal was written by a newer version of the program.
+    #[error("{path} has format {found}; this program reads up to {known}")]
+    Newer {
+        /// The journal's file.
+        path: PathBuf,
+        /// The format it has.
+        found: i64,
+        /// The newest format known.
+        known: i64,
+    },
+    /// Something else failed.
+    #[error("{path}: {what}")]
+    Failed {
+        /// The journal's file.
+        path: PathBuf,
+        /// What SQLite or the system said.
+        what: String,
+    },
+    /// A record cannot be read: it was damaged.
+    #[error("{path}: damaged record: {what}")]
+    Damaged {
+        /// The journal's file.
+        path: PathBuf,
+        /// Which record, and how.
+        what: String,
+    },
+    /// The journal's thread has ended.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// A durable log. One owner writes; any number read.
+pub trait Log: Send {
+    /// Makes records durable, in this order, all or none.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] and others. After any other error the log must be opened anew: what a failed
+    /// fsync left is not known (FAULTS.md: never retry the same handle).
+    fn commit(&mut self, records: &[Record]) -> Result<(), StoreError>;
+
+    /// Something that reads what was committed.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    fn reader(&self) -> Result<Box<dyn LogReader>, StoreError>;
+}
+
+/// Reads a log. Sees everything committed before a call.
+pub trait LogReader: Send {
+    /// A document's snapshot and events.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] (also of every other method).
+    fn document(&self, doc: DocId) -> Result<Loaded, StoreError>;
+    /// Every document with events, and its heads.
+    fn heads(&self) -> Result<Vec<(DocId, Heads)>, StoreError>;
+    /// Every catalogue register as last written.
+    fn catalogue(&self) -> Result<Vec<Write>, StoreError>;
+    /// Of each agent, how many catalogue writes are known.
+    fn vector(&self) -> Result<BTreeMap<AgentId, u64>, StoreError>;
+    /// What the file sessions knew.
+    fn files(&self) -> Result<Vec<(DocId, Vec<u8>)>, StoreError>;
+    /// What the file session of one document knew.
+    fn file(&self, doc: DocId) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Saves that were about to happen.
+    fn intents(&self) -> Result<Vec<(DocId, Vec<u8>)>, StoreError>;
+    /// The content with this hash.
+    fn content(&self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Whether there is content with this hash.
+    fn has_content(&self, hash: &[u8; 32]) -> Result<bool, StoreError>;
+    /// The decisions about a document's file, oldest first: (milliseconds since 1970, what).
+    fn decisions(&self, doc: DocId) -> Result<Vec<(u64, String)>, StoreError>;
+    /// The result of a request that was carried out.
+    fn request(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// A setting of the folder.
+    fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+}

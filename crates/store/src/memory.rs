@@ -1,0 +1,158 @@
+//! A journal in memory, for tests and simulations: what is committed stays while any handle lives.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use syncline_engine::catalogue::{DocId, Write};
+use syncline_engine::{AgentId, Heads};
+
+use crate::log::{Loaded, Log, LogReader, Record, StoreError};
+
+/// The fake journal. Clones share one content, as handles of one file do.
+#[derive(Clone, Default)]
+pub struct MemoryLog(Arc<Mutex<Content>>);
+
+#[derive(Default)]
+struct Content {
+    documents: BTreeMap<DocId, (Loaded, Heads)>,
+    catalogue: BTreeMap<(DocId, u8), Write>,
+    vector: BTreeMap<AgentId, u64>,
+    files: BTreeMap<DocId, Vec<u8>>,
+    intents: BTreeMap<DocId, Vec<u8>>,
+    contents: BTreeMap<[u8; 32], Vec<u8>>,
+    decisions: Vec<(DocId, u64, String)>,
+    requests: BTreeMap<Vec<u8>, Vec<u8>>,
+    settings: BTreeMap<String, Vec<u8>>,
+    /// How many further commits fail.
+    failures: u32,
+}
+
+impl MemoryLog {
+    /// An empty journal.
+    pub fn new() -> MemoryLog {
+        MemoryLog::default()
+    }
+
+    /// Makes the next `count` commits fail without an effect.
+    pub fn fail_commits(&self, count: u32) {
+        self.with(|content| content.failures = count);
+    }
+
+    fn with<T>(&self, run: impl FnOnce(&mut Content) -> T) -> T {
+        run(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Log for MemoryLog {
+    fn commit(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        self.with(|content| {
+            if content.failures > 0 {
+                content.failures -= 1;
+                let path = PathBuf::from("memory");
+                return Err(StoreError::Failed { path, what: "told to fail".to_owned() });
+            }
+            records.iter().for_each(|record| content.put(record.clone()));
+            Ok(())
+        })
+    }
+
+    fn reader(&self) -> Result<Box<dyn LogReader>, StoreError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Content {
+    fn put(&mut self, record: Record) {
+        match record {
+            Record::Events { doc, batch, heads } => {
+                let document = self.documents.entry(doc).or_default();
+                document.0.batches.push(batch);
+                document.1 = heads;
+            }
+            Record::Snapshot { doc, bytes, heads } => {
+                let loaded = Loaded { snapshot: Some(bytes), batches: Vec::new() };
+                self.documents.insert(doc, (loaded, heads));
+            }
+            Record::Catalogue(write) => {
+                self.count(write.stamp.agent, write.stamp.seq);
+                self.catalogue.insert((write.doc, write.field.register()), write);
+            }
+            Record::Vector(vector) => vector.into_iter().for_each(|(agent, count)| self.count(agent, count)),
+            Record::File { doc, state } => drop(self.files.insert(doc, state)),
+            Record::NoFile(doc) => drop(self.files.remove(&doc)),
+            Record::Intent { doc, intent } => drop(self.intents.insert(doc, intent)),
+            Record::NoIntent(doc) => drop(self.intents.remove(&doc)),
+            Record::Content { hash, bytes } => drop(self.contents.entry(hash).or_insert(bytes)),
+            Record::Decision { doc, time_ms, what } => self.decisions.push((doc, time_ms, what)),
+            Record::Request { key, result } => drop(self.requests.insert(key, result)),
+            Record::Setting { name, value } => drop(self.settings.insert(name, value)),
+        }
+    }
+
+    fn count(&mut self, agent: AgentId, count: u64) {
+        let known = self.vector.entry(agent).or_default();
+        *known = (*known).max(count);
+    }
+}
+
+fn pairs<K: Copy, V: Clone>(map: &BTreeMap<K, V>) -> Vec<(K, V)> {
+    map.iter().map(|(key, value)| (*key, value.clone())).collect()
+}
+
+impl LogReader for MemoryLog {
+    fn document(&self, doc: DocId) -> Result<Loaded, StoreError> {
+        Ok(self.with(|content| {
+            content.documents.get(&doc).map(|(loaded, _)| loaded.clone()).unwrap_or_default()
+        }))
+    }
+
+    fn heads(&self) -> Result<Vec<(DocId, Heads)>, StoreError> {
+        Ok(self.with(|content| {
+            content.documents.iter().map(|(doc, (_, heads))| (*doc, heads.clone())).collect()
+        }))
+    }
+
+    fn catalogue(&self) -> Result<Vec<Write>, StoreError> {
+        Ok(self.with(|content| content.catalogue.values().cloned().collect()))
+    }
+
+    fn vector(&self) -> Result<BTreeMap<AgentId, u64>, StoreError> {
+        Ok(self.with(|content| content.vector.clone()))
+    }
+
+    fn files(&self) -> Result<Vec<(DocId, Vec<u8>)>, StoreError> {
+        Ok(self.with(|content| pairs(&content.files)))
+    }
+
+    fn file(&self, doc: DocId) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.with(|content| content.files.get(&doc).cloned()))
+    }
+
+    fn intents(&self) -> Result<Vec<(DocId, Vec<u8>)>, StoreError> {
+        Ok(self.with(|content| pairs(&content.intents)))
+    }
+
+    fn content(&self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.with(|content| content.contents.get(hash).cloned()))
+    }
+
+    fn has_content(&self, hash: &[u8; 32]) -> Result<bool, StoreError> {
+        Ok(self.with(|content| content.contents.contains_key(hash)))
+    }
+
+    fn decisions(&self, doc: DocId) -> Result<Vec<(u64, String)>, StoreError> {
+        let of = |content: &mut Content| {
+            let all = content.decisions.iter().filter(|(of, _, _)| *of == doc);
+            all.map(|(_, time, what)| (*time, what.clone())).collect()
+        };
+        Ok(self.with(of))
+    }
+
+    fn request(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.with(|content| content.requests.get(key).cloned()))
+    }
+
+    fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.with(|content| content.settings.get(name).cloned()))
+    }
+}

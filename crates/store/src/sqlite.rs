@@ -1,0 +1,286 @@
+//! The journal in a SQLite database: WAL, `synchronous=FULL`.
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use syncline_engine::catalogue::{DocId, Write};
+use syncline_engine::varint::Reader;
+use syncline_engine::{AgentId, Heads};
+
+use crate::log::{Loaded, Log, LogReader, Record, StoreError};
+
+/// The newest schema; `PRAGMA user_version` says which one a file has.
+const SCHEMA: i64 = 1;
+
+/// `documents`, `version` and `changed_ms` answer the question of REQUIREMENTS.md B4: text, version and time
+/// of each document can be asked of the database itself.
+const CREATE: &str = "
+CREATE TABLE batches (doc BLOB NOT NULL, n INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (doc, n)) WITHOUT ROWID;
+CREATE TABLE snapshots (doc BLOB PRIMARY KEY, bytes BLOB NOT NULL);
+CREATE TABLE documents (doc BLOB PRIMARY KEY, heads BLOB NOT NULL, changed_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE catalogue (doc BLOB NOT NULL, register INTEGER NOT NULL, write BLOB NOT NULL, PRIMARY KEY (doc, register)) WITHOUT ROWID;
+CREATE TABLE vector (agent BLOB PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE files (doc BLOB PRIMARY KEY, state BLOB NOT NULL);
+CREATE TABLE intents (doc BLOB PRIMARY KEY, intent BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE contents (hash BLOB PRIMARY KEY, bytes BLOB NOT NULL);
+CREATE TABLE decisions (id INTEGER PRIMARY KEY, doc BLOB NOT NULL, time_ms INTEGER NOT NULL, what TEXT NOT NULL);
+CREATE INDEX decisions_of ON decisions (doc, id);
+CREATE TABLE requests (key BLOB PRIMARY KEY, result BLOB NOT NULL, time_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = 1;
+";
+
+/// The journal of a folder, in one file.
+pub struct SqliteLog {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl SqliteLog {
+    /// Opens the journal at `path`, creating it if it is missing. The directory must exist.
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`], [`StoreError::Damaged`] (the file is no database), [`StoreError::Failed`].
+    pub fn open(path: &Path) -> Result<SqliteLog, StoreError> {
+        let connection = connect(path)?;
+        let fail = |error| store_error(path, &error);
+        let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail)?;
+        if found > SCHEMA {
+            return Err(StoreError::Newer { path: path.to_owned(), found, known: SCHEMA });
+        }
+        if found == 0 {
+            connection.execute_batch(&format!("BEGIN IMMEDIATE; {CREATE} COMMIT;")).map_err(fail)?;
+        }
+        Ok(SqliteLog { path: path.to_owned(), connection })
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let fail = |error| store_error(path, &error);
+    let connection = Connection::open(path).map_err(fail)?;
+    connection
+        .execute_batch(
+            "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+             PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;",
+        )
+        .map_err(fail)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full { path },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Damaged { path, what: error.to_string() }
+        }
+        _ => StoreError::Failed { path, what: error.to_string() },
+    }
+}
+
+impl Log for SqliteLog {
+    fn commit(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        let run = |connection: &mut Connection| {
+            let transaction =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            for record in records {
+                put(&transaction, record)?;
+            }
+            transaction.commit()
+        };
+        run(&mut self.connection).map_err(|error| store_error(&self.path, &error))
+    }
+
+    fn reader(&self) -> Result<Box<dyn LogReader>, StoreError> {
+        Ok(Box::new(SqliteReader { path: self.path.clone(), connection: connect(&self.path)? }))
+    }
+}
+
+const NOW_MS: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+
+fn put(sql: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
+    let set_heads = |doc: &DocId, heads: &Heads| {
+        let text = format!("INSERT OR REPLACE INTO documents VALUES (?1, ?2, {NOW_MS})");
+        sql.prepare_cached(&text)?.execute(params![doc.0, heads.encode()])
+    };
+    match record {
+        Record::Events { doc, batch, heads } => {
+            sql.prepare_cached(
+                "INSERT INTO batches SELECT ?1, COALESCE(MAX(n), 0) + 1, ?2 FROM batches WHERE doc = ?1",
+            )?
+            .execute(params![doc.0, batch])?;
+            set_heads(doc, heads)?;
+        }
+        Record::Snapshot { doc, bytes, heads } => {
+            sql.prepare_cached("DELETE FROM batches WHERE doc = ?1")?.execute(params![doc.0])?;
+            sql.prepare_cached("INSERT OR REPLACE INTO snapshots VALUES (?1, ?2)")?
+                .execute(params![doc.0, bytes])?;
+            set_heads(doc, heads)?;
+        }
+        Record::Catalogue(write) => {
+            let mut bytes = Vec::new();
+            write.encode(&mut bytes);
+            sql.prepare_cached("INSERT OR REPLACE INTO catalogue VALUES (?1, ?2, ?3)")?.execute(params![
+                write.doc.0,
+                write.field.register(),
+                bytes
+            ])?;
+            set_vector(sql, &write.stamp.agent, write.stamp.seq)?;
+        }
+        Record::Vector(vector) => {
+            for (agent, count) in vector {
+                set_vector(sql, agent, *count)?;
+            }
+        }
+        Record::File { doc, state } => {
+            sql.prepare_cached("INSERT OR REPLACE INTO files VALUES (?1, ?2)")?
+                .execute(params![doc.0, state])?;
+        }
+        Record::NoFile(doc) => {
+            sql.prepare_cached("DELETE FROM files WHERE doc = ?1")?.execute(params![doc.0])?;
+        }
+        Record::Intent { doc, intent } => {
+            sql.prepare_cached("INSERT OR REPLACE INTO intents VALUES (?1, ?2)")?
+                .execute(params![doc.0, intent])?;
+        }
+        Record::NoIntent(doc) => {
+            sql.prepare_cached("DELETE FROM intents WHERE doc = ?1")?.execute(params![doc.0])?;
+        }
+        Record::Content { hash, bytes } => {
+            sql.prepare_cached("INSERT OR IGNORE INTO contents VALUES (?1, ?2)")?
+                .execute(params![hash, bytes])?;
+        }
+        Record::Decision { doc, time_ms, what } => {
+            sql.prepare_cached("INSERT INTO decisions (doc, time_ms, what) VALUES (?1, ?2, ?3)")?
+                .execute(params![doc.0, *time_ms as i64, what])?;
+        }
+        Record::Request { key, result } => {
+            let text = format!("INSERT OR REPLACE INTO requests VALUES (?1, ?2, {NOW_MS})");
+            sql.prepare_cached(&text)?.execute(params![key, result])?;
+        }
+        Record::Setting { name, value } => {
+            sql.prepare_cached("INSERT OR REPLACE INTO settings VALUES (?1, ?2)")?
+                .execute(params![name, value])?;
+        }
+    }
+    Ok(())
+}
+
+fn set_vector(sql: &Transaction<'_>, agent: &AgentId, count: u64) -> rusqlite::Result<usize> {
+    sql.prepare_cached(
+        "INSERT INTO vector VALUES (?1, ?2) ON CONFLICT (agent) DO UPDATE SET count = MAX(count, ?2)",
+    )?
+    .execute(params![agent.as_bytes(), count as i64])
+}
+
+struct SqliteReader {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl SqliteReader {
+    fn rows<T>(
+        &self,
+        text: &str,
+        values: impl rusqlite::Params,
+        read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let run = || -> rusqlite::Result<Vec<T>> {
+            let mut statement = self.connection.prepare_cached(text)?;
+            statement.query_map(values, |row| read(row))?.collect()
+        };
+        run().map_err(|error| store_error(&self.path, &error))
+    }
+
+    fn one<T>(
+        &self,
+        text: &str,
+        values: impl rusqlite::Params,
+        read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        let run = || self.connection.prepare_cached(text)?.query_row(values, |row| read(row)).optional();
+        run().map_err(|error| store_error(&self.path, &error))
+    }
+
+    fn damaged(&self, what: impl std::fmt::Display) -> StoreError {
+        StoreError::Damaged { path: self.path.clone(), what: what.to_string() }
+    }
+}
+
+impl LogReader for SqliteReader {
+    fn document(&self, doc: DocId) -> Result<Loaded, StoreError> {
+        // One transaction: a snapshot taken between the two reads would swallow batches.
+        let fail = |error| store_error(&self.path, &error);
+        let transaction = self.connection.unchecked_transaction().map_err(fail)?;
+        let snapshot =
+            self.one("SELECT bytes FROM snapshots WHERE doc = ?1", params![doc.0], |row| row.get(0))?;
+        let batches =
+            self.rows("SELECT bytes FROM batches WHERE doc = ?1 ORDER BY n", params![doc.0], |row| {
+                row.get(0)
+            })?;
+        transaction.finish().map_err(fail)?;
+        Ok(Loaded { snapshot, batches })
+    }
+
+    fn heads(&self) -> Result<Vec<(DocId, Heads)>, StoreError> {
+        let rows = self.rows("SELECT doc, heads FROM documents", [], |row| {
+            Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, Vec<u8>>(1)?))
+        })?;
+        let decode = |(doc, heads): ([u8; 16], Vec<u8>)| {
+            Ok((DocId(doc), Heads::decode(&heads).map_err(|error| self.damaged(error))?))
+        };
+        rows.into_iter().map(decode).collect()
+    }
+
+    fn catalogue(&self) -> Result<Vec<Write>, StoreError> {
+        let rows = self.rows("SELECT write FROM catalogue", [], |row| row.get::<_, Vec<u8>>(0))?;
+        let decoded = rows.iter().filter_map(|bytes| Write::read(&mut Reader::new(bytes)).transpose());
+        decoded.map(|write| write.map_err(|error| self.damaged(error))).collect()
+    }
+
+    fn vector(&self) -> Result<BTreeMap<AgentId, u64>, StoreError> {
+        let rows = self.rows("SELECT agent, count FROM vector", [], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)? as u64))
+        })?;
+        let decode = |(agent, count): (Vec<u8>, u64)| {
+            Ok((AgentId::new(&agent).ok_or_else(|| self.damaged("agent"))?, count))
+        };
+        rows.into_iter().map(decode).collect()
+    }
+
+    fn files(&self) -> Result<Vec<(DocId, Vec<u8>)>, StoreError> {
+        self.rows("SELECT doc, state FROM files", [], |row| Ok((DocId(row.get(0)?), row.get(1)?)))
+    }
+
+    fn file(&self, doc: DocId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.one("SELECT state FROM files WHERE doc = ?1", params![doc.0], |row| row.get(0))
+    }
+
+    fn intents(&self) -> Result<Vec<(DocId, Vec<u8>)>, StoreError> {
+        self.rows("SELECT doc, intent FROM intents", [], |row| Ok((DocId(row.get(0)?), row.get(1)?)))
+    }
+
+    fn content(&self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.one("SELECT bytes FROM contents WHERE hash = ?1", params![hash], |row| row.get(0))
+    }
+
+    fn has_content(&self, hash: &[u8; 32]) -> Result<bool, StoreError> {
+        let found = self.one("SELECT 1 FROM contents WHERE hash = ?1", params![hash], |_| Ok(()))?;
+        Ok(found.is_some())
+    }
+
+    fn decisions(&self, doc: DocId) -> Result<Vec<(u64, String)>, StoreError> {
+        self.rows("SELECT time_ms, what FROM decisions WHERE doc = ?1 ORDER BY id", params![doc.0], |row| {
+            Ok((row.get::<_, i64>(0)? as u64, row.get(1)?))
+        })
+    }
+
+    fn request(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.one("SELECT result FROM requests WHERE key = ?1", params![key], |row| row.get(0))
+    }
+
+    fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.one("SELECT value FROM settings WHERE name = ?1", params![name], |row| row.get(0))
+    }
+}

@@ -1,0 +1,94 @@
+//! The journal's conformance, group commit, and what a failure does.
+
+use std::sync::mpsc::channel;
+use syncline_engine::Heads;
+use syncline_engine::catalogue::DocId;
+use syncline_store::{Journal, Log, MemoryLog, Record, SqliteLog, StoreError, conformance};
+
+#[test]
+fn sqlite_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    conformance::check(|| Box::new(SqliteLog::open(&path).unwrap()));
+}
+
+#[test]
+fn memory_conforms() {
+    let log = MemoryLog::new();
+    conformance::check(|| Box::new(log.clone()));
+}
+
+fn setting(value: u32) -> Vec<Record> {
+    vec![Record::Setting { name: "n".into(), value: value.to_le_bytes().to_vec() }]
+}
+
+#[test]
+fn commits_are_answered_in_order_and_are_durable_by_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    let reader = SqliteLog::open(&path).unwrap().reader().unwrap();
+    let opener = Box::new(move || Ok(Box::new(SqliteLog::open(&path)?) as Box<dyn Log>));
+    let journal = Journal::start(opener).unwrap();
+    let (done, order) = channel();
+    for number in 0..100 {
+        let done = done.clone();
+        journal.commit(setting(number), move |result| done.send(result.map(|()| number)).unwrap());
+    }
+    for number in 0..100 {
+        assert_eq!(order.recv().unwrap().unwrap(), number);
+    }
+    assert_eq!(reader.setting("n").unwrap(), Some(99u32.to_le_bytes().to_vec()));
+}
+
+#[test]
+fn after_a_failed_commit_the_log_is_opened_anew() {
+    let log = MemoryLog::new();
+    let (opens, opened) = channel();
+    let shared = log.clone();
+    let opener = Box::new(move || {
+        opens.send(()).unwrap();
+        Ok(Box::new(shared.clone()) as Box<dyn Log>)
+    });
+    let journal = Journal::start(opener).unwrap();
+    log.fail_commits(1);
+    let commit = |number| {
+        let (done, result) = channel();
+        journal.commit(setting(number), move |r| done.send(r).unwrap());
+        result.recv().unwrap()
+    };
+    assert!(matches!(commit(1), Err(StoreError::Failed { .. })));
+    commit(2).unwrap();
+    assert_eq!(opened.try_iter().count(), 2, "once at the start, once after the failure");
+}
+
+#[test]
+fn a_journal_of_a_newer_program_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    drop(SqliteLog::open(&path).unwrap());
+    rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+    assert!(matches!(SqliteLog::open(&path), Err(StoreError::Newer { found: 99, .. })));
+}
+
+#[test]
+fn a_file_that_is_no_journal_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    let bytes =
+        b"this is not a database, but somebody's notes, long enough for a header to be read from".repeat(9);
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(matches!(SqliteLog::open(&path), Err(StoreError::Damaged { .. })));
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn documents_can_be_asked_of_the_database_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    let mut log = SqliteLog::open(&path).unwrap();
+    log.commit(&[Record::Snapshot { doc: DocId([4; 16]), bytes: vec![1], heads: Heads::default() }]).unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let changed: i64 =
+        connection.query_row("SELECT changed_ms FROM documents", [], |row| row.get(0)).unwrap();
+    assert!(changed > 1_700_000_000_000);
+}
