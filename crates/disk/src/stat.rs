@@ -1,0 +1,101 @@
+//! What the file system says about a file, and the hash of its content.
+
+use crate::RelPath;
+use std::fmt;
+
+/// What kind of thing a path names. Links are never followed to decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// A FIFO, a socket, a device: never opened.
+    Other,
+}
+
+/// What `statx` says about one path, without following a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileStat {
+    /// What it is.
+    pub kind: FileKind,
+    /// Length in bytes.
+    pub len: u64,
+    /// Time of the last change of content, nanoseconds since 1970.
+    pub mtime_ns: i128,
+    /// Time of the last change of content or metadata, nanoseconds since 1970; no program can set it.
+    pub ctime_ns: i128,
+    /// Inode number: reused by the file system after a removal.
+    pub inode: u64,
+    /// Device number.
+    pub device: u64,
+    /// Time of creation in nanoseconds since 1970, where the file system keeps it.
+    pub birth_ns: Option<i128>,
+    /// Permission bits, `0o7777` at most.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// How many names the inode has.
+    pub links: u64,
+}
+
+impl FileStat {
+    /// Whether both describe the same inode: inode, device and, where known, birth time.
+    pub fn same_inode(&self, other: &FileStat) -> bool {
+        self.inode == other.inode && self.device == other.device && self.birth_ns == other.birth_ns
+    }
+
+    /// Whether nothing that a write changes differs: inode, length and both times.
+    pub fn same_content(&self, other: &FileStat) -> bool {
+        self.same_inode(other)
+            && self.len == other.len
+            && self.mtime_ns == other.mtime_ns
+            && self.ctime_ns == other.ctime_ns
+    }
+}
+
+/// One name found by listing a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its path from the root.
+    pub path: RelPath,
+    /// What the file system says about it.
+    pub stat: FileStat,
+}
+
+/// The BLAKE3 hash of a file's bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContentHash([u8; 32]);
+
+impl ContentHash {
+    /// The hash of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// A hash that was stored earlier.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes, for storing.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
