@@ -1,0 +1,396 @@
+//! The task of one live document: it alone touches the document, records before it tells, and keeps the
+//! document's file in step (see `file`).
+
+use std::sync::Arc;
+use std::time::Duration;
+use syncline_disk::What;
+use syncline_engine::catalogue::{DocId, Field, Life};
+use syncline_engine::{AgentId, Document, Edit, EventBatch, Heads, Lv, Meta, Version};
+use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
+use syncline_protocol::replica::Have;
+use syncline_store::Record;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::error::HubError;
+use crate::file::FileSession;
+use crate::hub::Hub;
+
+/// How many commands are taken up together and share one commit.
+const TOGETHER: usize = 64;
+/// A document that nobody needs stays in memory this long.
+const IDLE: Duration = Duration::from_secs(3);
+/// Events since the last snapshot, in bytes, from which on a new one is taken (if the document is small;
+/// a larger one waits for a quarter of its own size).
+const SNAPSHOT_BYTES: usize = 64 << 10;
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, HubError>>;
+
+/// A text at a version.
+pub(crate) struct TextAt {
+    pub text: Arc<str>,
+    pub version: Version,
+    pub heads: Heads,
+}
+
+/// What an edit came to.
+pub(crate) struct Edited {
+    /// The version of its maker: what they saw, and the edit.
+    pub version: Version,
+    /// The document's version after it.
+    pub heads: Heads,
+    /// Whether others' changes lie between what the maker saw and the document.
+    pub merged: bool,
+}
+
+/// All that can be asked of a document.
+pub(crate) enum Command {
+    /// Merge a peer's events.
+    Merge { batch: EventBatch, reply: Reply<Heads> },
+    /// The events that somebody lacks.
+    EventsSince { have: Have, reply: Reply<(EventBatch, Heads)> },
+    /// Of each agent, how many events are known.
+    Vector { reply: Reply<Vec<(AgentId, u64)>> },
+    /// The text now.
+    Text { reply: Reply<TextAt> },
+    /// The text at a version that a client names.
+    TextAt { heads: Heads, reply: Reply<TextAt> },
+    /// The portable form of a version.
+    Portable { version: Version, reply: Reply<Heads> },
+    /// An edit by a session, at the version it saw.
+    Edit { version: Version, edits: Vec<Edit>, meta: Meta, request: Option<Vec<u8>>, reply: Reply<Edited> },
+    /// Something was seen at the document's path.
+    Hint(What),
+    /// The catalogue changed, or a file was found at the path: bring the file in step. The permit is held
+    /// until that is done.
+    Visit { permit: Option<OwnedSemaphorePermit> },
+    /// The document was deleted, and a file is at its path again: it goes on.
+    Revive,
+    /// Its file vanished, and is to be written again.
+    Recreate,
+}
+
+pub(crate) struct DocumentTask {
+    pub hub: Hub,
+    pub id: DocId,
+    commands: mpsc::Receiver<Command>,
+    published: watch::Sender<u64>,
+    /// `None`: not loaded yet, or dropped after a failed commit; never saved in that state.
+    loaded: Option<Loaded>,
+    pub file: FileSession,
+    /// Held while the file is being brought in step.
+    permit: Option<OwnedSemaphorePermit>,
+    last_used: Instant,
+}
+
+/// What is in memory of a document.
+pub(crate) struct Loaded {
+    pub document: Document,
+    /// Events up to here are in the journal.
+    recorded: Lv,
+    /// Bytes of batches in the journal since its last snapshot.
+    since_snapshot: usize,
+    snapshot_len: usize,
+}
+
+/// A reply that waits for the commit.
+type Waiting = Box<dyn FnOnce(Result<(), HubError>, &Document) + Send>;
+
+impl DocumentTask {
+    pub fn new(
+        hub: Hub,
+        id: DocId,
+        commands: mpsc::Receiver<Command>,
+        published: watch::Sender<u64>,
+    ) -> DocumentTask {
+        let file = FileSession::default();
+        DocumentTask {
+            hub,
+            id,
+            commands,
+            published,
+            loaded: None,
+            file,
+            permit: None,
+            last_used: Instant::now(),
+        }
+    }
+
+    /// Until the hub closes, or nobody has needed the document for a while.
+    pub async fn run(mut self) {
+        let mut together = Vec::with_capacity(TOGETHER);
+        let hub = self.hub.clone();
+        let closing = hub.closed();
+        tokio::pin!(closing);
+        loop {
+            let wake = self.wake_at();
+            tokio::select! {
+                biased;
+                () = &mut closing => return,
+                count = self.commands.recv_many(&mut together, TOGETHER) => {
+                    if count == 0 {
+                        return;
+                    }
+                    self.last_used = Instant::now();
+                }
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            self.handle(&mut together).await;
+            let settled = self.settle_file().await;
+            if settled {
+                self.permit = None;
+                if self.is_idle() && self.commands.is_empty() {
+                    // From here on senders fail and start a new task, which waits for nothing of ours:
+                    // everything is in the journal.
+                    self.commands.close();
+                    self.leave(&mut together).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        let crowded = self.hub.live_documents() > 256;
+        // The sender side of `published` counts sessions that wait for changes.
+        self.published.receiver_count() <= 1 && (crowded || self.last_used.elapsed() >= IDLE)
+    }
+
+    fn wake_at(&self) -> Instant {
+        let idle = self.last_used.max(Instant::now()) + IDLE;
+        self.file.wake_at(self.hub.0.started).map_or(idle, |at| at.min(idle))
+    }
+
+    /// Commands that were sent before the mailbox closed are still answered.
+    async fn leave(&mut self, together: &mut Vec<Command>) {
+        self.record_file_state().await;
+        while let Ok(command) = self.commands.try_recv() {
+            together.push(command);
+        }
+        if !together.is_empty() {
+            self.handle(together).await;
+            self.settle_file().await;
+            self.record_file_state().await;
+        }
+        self.hub.forget_closed(self.id);
+    }
+
+    /// The document, from the journal if need be.
+    pub async fn load(&mut self) -> Result<&mut Loaded, HubError> {
+        if self.loaded.is_none() {
+            let id = self.id;
+            let (stored, file, intent) = self
+                .hub
+                .read_journal(move |reader| {
+                    let intents = reader.intents()?;
+                    let intent = intents.into_iter().find(|(doc, _)| *doc == id).map(|(_, intent)| intent);
+                    Ok((reader.document(id)?, reader.file(id)?, intent))
+                })
+                .await?;
+            let damaged = |what: String| HubError::Damaged { doc: id.to_string(), what };
+            let mut loaded = Loaded {
+                document: Document::new(),
+                recorded: 0,
+                since_snapshot: stored.batches.iter().map(Vec::len).sum(),
+                snapshot_len: stored.snapshot.as_ref().map_or(0, Vec::len),
+            };
+            if let Some(snapshot) = &stored.snapshot {
+                loaded.document = Document::decode(snapshot).map_err(|error| damaged(error.to_string()))?;
+            }
+            for batch in &stored.batches {
+                let batch = EventBatch::decode(batch).map_err(|error| damaged(error.to_string()))?;
+                loaded.document.merge(&batch).map_err(|error| damaged(error.to_string()))?;
+            }
+            loaded.document.release();
+            loaded.recorded = loaded.document.events();
+            self.file
+                .restore(file.as_deref(), intent.as_deref(), &loaded.document)
+                .map_err(|error| damaged(error.to_string()))?;
+            self.loaded = Some(loaded);
+        }
+        self.loaded.as_mut().ok_or(HubError::Closed)
+    }
+
+    /// The document, if it is in memory.
+    pub fn document(&self) -> Option<&Document> {
+        self.loaded.as_ref().map(|loaded| &loaded.document)
+    }
+
+    async fn handle(&mut self, together: &mut Vec<Command>) {
+        if together.is_empty() {
+            return;
+        }
+        let mut waiting: Vec<Waiting> = Vec::new();
+        let mut extra: Vec<Record> = Vec::new();
+        for command in together.drain(..) {
+            if let Err(error) = self.load().await {
+                command.refuse(&error);
+                continue;
+            }
+            self.take(command, &mut waiting, &mut extra);
+        }
+        let result = self.commit(extra).await;
+        let empty = Document::new();
+        for reply in waiting {
+            reply(result.clone(), self.document().unwrap_or(&empty));
+        }
+    }
+
+    /// Applies one command to the document in memory; what it answers waits for the commit.
+    fn take(&mut self, command: Command, waiting: &mut Vec<Waiting>, extra: &mut Vec<Record>) {
+        let hub = self.hub.clone();
+        let Some(loaded) = self.loaded.as_mut() else { return };
+        let document = &mut loaded.document;
+        match command {
+            Command::Merge { batch, reply } => {
+                let merged = document.merge(&batch).map_err(HubError::from);
+                waiting.push(Box::new(move |committed, document| {
+                    let heads = merged.and(committed).map(|()| document.portable(document.version()));
+                    drop(reply.send(heads));
+                }));
+            }
+            Command::EventsSince { have, reply } => waiting.push(Box::new(move |committed, document| {
+                let version = match have {
+                    Have::Heads(heads) => document.known_part(&heads),
+                    Have::Vector(vector) => document.version_of_vector(&vector),
+                };
+                let events = || (document.events_since(&version), document.portable(document.version()));
+                drop(reply.send(committed.map(|()| events())));
+            })),
+            Command::Vector { reply } => waiting.push(Box::new(move |committed, document| {
+                drop(reply.send(committed.map(|()| document.vector())));
+            })),
+            Command::Text { reply } => waiting.push(Box::new(move |committed, document| {
+                drop(reply.send(committed.map(|()| text_now(document))));
+            })),
+            Command::TextAt { heads, reply } => waiting.push(Box::new(move |committed, document| {
+                let version = document.local(&heads).map_err(|_| HubError::BadBase);
+                drop(reply.send(committed.and(version).map(|version| TextAt {
+                    text: document.text_at(&version).to_string().into(),
+                    heads,
+                    version,
+                })));
+            })),
+            Command::Edit { version, edits, meta, request, reply } => {
+                let added: usize = edits.iter().map(|edit| edit.insert.len()).sum();
+                let bytes = document.text().len_bytes() + added;
+                if bytes > MAX_DOCUMENT_BYTES {
+                    drop(reply.send(Err(HubError::TooLarge { bytes, limit: MAX_DOCUMENT_BYTES })));
+                    return;
+                }
+                let merged = version != *document.version();
+                let applied = document.edit_at(&version, &edits, hub.agent(), &meta);
+                let applied = applied.map_err(|error| HubError::BadPosition { what: error.to_string() });
+                if let (Ok(applied), Some(key)) = (&applied, request) {
+                    let result = document.portable(&applied.version).encode();
+                    extra.push(Record::Request { key, result });
+                }
+                waiting.push(Box::new(move |committed, document| {
+                    let heads = document.portable(document.version());
+                    let done = applied.map(|applied| Edited { version: applied.version, heads, merged });
+                    drop(reply.send(committed.and(done)));
+                }));
+            }
+            Command::Portable { version, reply } => waiting.push(Box::new(move |committed, document| {
+                drop(reply.send(committed.map(|()| document.portable(&version))));
+            })),
+            Command::Revive => self.file.revive(),
+            Command::Recreate => self.file.recreate(),
+            Command::Hint(what) => self.file.hint(&what, hub.uptime()),
+            Command::Visit { permit } => {
+                if permit.is_some() {
+                    self.permit = permit;
+                }
+                self.file.visit();
+            }
+        }
+    }
+
+    /// Records what is new in memory, with `extra` in the same commit, and then makes it visible. After a
+    /// failed commit the memory is dropped: what the journal has is the truth (RULES.md 11).
+    pub async fn commit(&mut self, mut extra: Vec<Record>) -> Result<(), HubError> {
+        let Some(loaded) = self.loaded.as_mut() else { return Ok(()) };
+        let events = loaded.document.events();
+        let news = events > loaded.recorded;
+        let mut snapshot = false;
+        if news {
+            let heads = loaded.document.portable(loaded.document.version());
+            let batch = loaded.document.events_in(loaded.recorded..events).encode();
+            loaded.since_snapshot += batch.len();
+            snapshot =
+                loaded.since_snapshot > SNAPSHOT_BYTES.max(loaded.snapshot_len / 4) && loaded.recorded > 0;
+            let doc = self.id;
+            extra.push(if snapshot {
+                Record::Snapshot { doc, bytes: loaded.document.encode(), heads }
+            } else {
+                Record::Events { doc, batch, heads }
+            });
+        }
+        if snapshot && let Some(Record::Snapshot { bytes, .. }) = extra.last() {
+            loaded.snapshot_len = bytes.len();
+            loaded.since_snapshot = 0;
+        }
+        if let Err(error) = self.hub.commit(extra).await {
+            self.loaded = None;
+            self.file.forget();
+            self.published.send_modify(|count| *count += 1);
+            return Err(error);
+        }
+        if news && let Some(loaded) = self.loaded.as_mut() {
+            loaded.recorded = events;
+            let heads = loaded.document.portable(loaded.document.version());
+            self.hub.publish(self.id, heads);
+            self.published.send_modify(|count| *count += 1);
+            self.check_life().await;
+        }
+        Ok(())
+    }
+
+    /// An edit beats a concurrent delete: events that whoever deleted the document had not seen bring it
+    /// back (RULES.md 12).
+    pub async fn check_life(&mut self) {
+        let seen = match self.hub.catalogue().get(&self.id) {
+            Some(entry) if entry.joined().is_none() => match entry.life() {
+                Some(Life::Deleted { seen, .. }) => seen.clone(),
+                _ => return,
+            },
+            _ => return,
+        };
+        let Some(document) = self.document() else { return };
+        // If what they had seen is not known here yet, it is too early to tell.
+        if let Ok(seen) = document.local(&seen)
+            && !document.includes(&seen, document.version())
+        {
+            let fields = vec![(self.id, Field::Life(Life::Alive))];
+            if let Err(error) = self.hub.write_catalogue(fields, Vec::new()).await {
+                let path = self.id.to_string();
+                self.hub.tell(crate::HubEvent::Trouble { path, what: error.to_string() });
+            }
+        }
+    }
+}
+
+fn text_now(document: &Document) -> TextAt {
+    TextAt {
+        text: document.text().to_string().into(),
+        version: document.version().clone(),
+        heads: document.portable(document.version()),
+    }
+}
+
+impl Command {
+    /// Answers that the document cannot be had.
+    fn refuse(self, error: &HubError) {
+        let error = error.clone();
+        // Whoever asked may have gone.
+        match self {
+            Command::Merge { reply, .. } => drop(reply.send(Err(error))),
+            Command::EventsSince { reply, .. } => drop(reply.send(Err(error))),
+            Command::Vector { reply } => drop(reply.send(Err(error))),
+            Command::Text { reply } | Command::TextAt { reply, .. } => drop(reply.send(Err(error))),
+            Command::Portable { reply, .. } => drop(reply.send(Err(error))),
+            Command::Edit { reply, .. } => drop(reply.send(Err(error))),
+            Command::Hint(_) | Command::Visit { .. } | Command::Revive | Command::Recreate => {}
+        }
+    }
+}

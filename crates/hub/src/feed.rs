@@ -1,0 +1,56 @@
+//! Which documents changed, for whoever passes changes on. Coalesced: a slow reader finds each document
+//! once, at its newest version, however often it changed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use syncline_engine::Heads;
+use syncline_engine::catalogue::DocId;
+use tokio::sync::Notify;
+
+#[derive(Default)]
+struct Pending {
+    /// At most one entry a document: bounded by their number.
+    changed: Mutex<BTreeMap<DocId, Heads>>,
+    notify: Notify,
+}
+
+/// The documents that changed since the last call, with their durable versions.
+pub struct ChangeFeed(Arc<Pending>);
+
+impl ChangeFeed {
+    /// Waits until a document has changed, and gives all that have. Cancel-safe.
+    pub async fn next(&mut self) -> Vec<(DocId, Heads)> {
+        loop {
+            // Before looking: a change between the look and the wait must wake us.
+            let notified = self.0.notify.notified();
+            let changed = std::mem::take(&mut *self.0.changed.lock().unwrap_or_else(PoisonError::into_inner));
+            if !changed.is_empty() {
+                return changed.into_iter().collect();
+            }
+            notified.await;
+        }
+    }
+}
+
+/// The sending side of all feeds.
+#[derive(Default)]
+pub(crate) struct Feeds(Mutex<Vec<Weak<Pending>>>);
+
+impl Feeds {
+    /// A new feed; it gives what changes from now on.
+    pub fn subscribe(&self) -> ChangeFeed {
+        let pending = Arc::new(Pending::default());
+        let mut feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        feeds.retain(|feed| feed.strong_count() > 0);
+        feeds.push(Arc::downgrade(&pending));
+        ChangeFeed(pending)
+    }
+
+    /// A document has a new durable version.
+    pub fn changed(&self, doc: DocId, heads: &Heads) {
+        for feed in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
+            feed.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(doc, heads.clone());
+            feed.notify.notify_one();
+        }
+    }
+}

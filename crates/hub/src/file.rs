@@ -1,0 +1,1102 @@
+//! The file session of a document: brings the file and the document in step, in both directions.
+//!
+//! One step at a time: look at the file if something hinted at it, enter what somebody saved, then write
+//! what others changed. `next_step` decides (purely) which; the others carry it out.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use syncline_disk::{
+    ContentHash, Decoded, DisplacedId, Expect, FileStat, LineEndings, Reading, RelPath, Removed, Renamed,
+    Save, Saved, Settled, Sync, TextForm, What, temporary_name,
+};
+use syncline_engine::catalogue::{Content, Field, Form, Kind};
+use syncline_engine::varint::DecodeError;
+use syncline_engine::{Document, Version, diff};
+use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
+use syncline_store::Record;
+use tokio::time::Instant;
+
+use crate::document::DocumentTask;
+use crate::error::HubError;
+use crate::event::HubEvent;
+use crate::folder::FolderCommand;
+use crate::mirror::{
+    Base, Candidate, Candidates, Displaced, Evidence, FileState, FoundSave, Intent, Maker, OnDisk, Why,
+    infer_base, union_edits,
+};
+
+/// A file that vanished is taken for deleted (or renamed) after this: editors save by renaming, too.
+pub const GRACE: Duration = Duration::from_millis(1000);
+/// A file that became empty or much shorter is looked at again after this before it is believed.
+const SHRUNK_HOLD: Duration = Duration::from_millis(120);
+/// A file that a writer holds open is looked at again after this (and at every event).
+const BUSY_RETRY: Duration = Duration::from_millis(25);
+/// After so long of continued writing a file counts as held (RULES.md 4).
+const HELD_AFTER: Duration = Duration::from_secs(2);
+/// After a failure that may pass (disk full, read-only), the next try.
+const RETRY: Duration = Duration::from_secs(2);
+/// Displaced inodes are looked at again after this.
+const SETTLE_EVERY: Duration = Duration::from_millis(500);
+
+/// What the catalogue wants at the path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// Where.
+    pub path: RelPath,
+    /// What kind of file.
+    pub kind: Kind,
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// How text becomes bytes.
+    pub form: Form,
+    /// The content, if it is not text.
+    pub content: Option<[u8; 32]>,
+}
+
+/// The state of a file session. Times are since the hub's start.
+#[derive(Default)]
+pub(crate) struct FileSession {
+    pub on_disk: Option<OnDisk>,
+    candidates: Candidates,
+    displaced: Vec<Displaced>,
+    /// When to look at the file next; `None`: nothing hints at a change.
+    look_at: Option<Duration>,
+    /// The file must be written though the document's version did not change.
+    rewrite: bool,
+    missing_since: Option<Duration>,
+    /// The folder's task was told that the file vanished, and has not decided yet.
+    reported: bool,
+    shrunk: Option<(ContentHash, Duration)>,
+    busy_since: Option<Duration>,
+    /// Not before this: a failure, a writer, or the pace of writing.
+    write_at: Duration,
+    /// The bytes of a save that was taken for an unchanged old buffer: a second time they are meant.
+    refused: Option<ContentHash>,
+    settle_at: Duration,
+    /// The state in the journal is older than this one.
+    dirty: bool,
+    /// Nothing has been looked at since the document was loaded.
+    fresh: bool,
+    /// The catalogue may want something else than before.
+    visited: bool,
+    /// See [`FileSession::revive`].
+    reviving: bool,
+    /// Version and hash of the text last encoded, so that an unchanged document is not encoded again.
+    encoded: Option<(Version, Form, ContentHash)>,
+}
+
+/// What to do next about a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Step {
+    Nothing,
+    Look,
+    Vanished,
+    Adopt,
+    Remove,
+    Rename(RelPath),
+    Mode(u32),
+    Write,
+    Settle(usize),
+}
+
+impl FileSession {
+    /// What the journal knows of the file.
+    pub fn restore(
+        &mut self,
+        state: Option<&[u8]>,
+        intent: Option<&[u8]>,
+        document: &Document,
+    ) -> Result<(), DecodeError> {
+        let (visited, reviving, look_at) = (self.visited, self.reviving, self.look_at);
+        *self = FileSession { fresh: true, visited, reviving, look_at, ..FileSession::default() };
+        if let Some(state) = state {
+            let state = FileState::decode(state, document)?;
+            self.on_disk = state.on_disk;
+            self.candidates = Candidates::stored(state.candidates);
+            self.displaced = state.displaced;
+        }
+        if let Some(intent) = intent {
+            // A save may have happened or not: the file's bytes will tell (RULES.md 1).
+            let intent = Intent::decode(intent, document)?;
+            if let (Some((version, hash)), Some(id)) =
+                (intent.old, DisplacedId::of_temporary(&intent.temporary))
+            {
+                self.candidates.push(Candidate::stored(version.clone(), hash, Maker::Us));
+                self.displaced.push(Displaced { id, version, hash });
+            }
+            let (version, hash) = intent.new;
+            if self.on_disk.as_ref().is_none_or(|on_disk| on_disk.hash != hash) {
+                self.candidates.push(Candidate::stored(version, hash, Maker::Us));
+                self.look_at.get_or_insert(Duration::ZERO);
+            }
+        }
+        Ok(())
+    }
+
+    /// After a failed commit: everything is read again from the journal and from the file.
+    pub fn forget(&mut self) {
+        *self = FileSession { visited: true, look_at: Some(Duration::ZERO), ..FileSession::default() };
+    }
+
+    /// Something was seen at the path.
+    pub fn hint(&mut self, what: &What, now: Duration) {
+        match what {
+            What::Opened | What::Accessed => self.candidates.mark_newest(Evidence::Read),
+            // Our own exchange: what was seen before it was of the version before. Its readers have been
+            // counted for a version that may have been newer; unknown is the safe side of that.
+            What::Exchanged { .. } | What::ClosedNoWrite => {}
+            What::Modified => {
+                // A writer is at work; its close will come. If it does not, look all the same.
+                self.look_at.get_or_insert(now + BUSY_RETRY);
+            }
+            _ => self.look_at = Some(now),
+        }
+    }
+
+    /// The catalogue changed, or somebody wants the file looked at.
+    pub fn visit(&mut self) {
+        self.visited = true;
+        self.reported = false;
+    }
+
+    /// The document was deleted and its path has a file again: what is in it is an edit of the text that
+    /// was deleted.
+    pub fn revive(&mut self) {
+        self.reviving = true;
+        self.visited = true;
+    }
+
+    /// The file vanished and is to be written again.
+    pub fn recreate(&mut self) {
+        self.on_disk = None;
+        self.missing_since = None;
+        self.reported = false;
+        self.visited = true;
+    }
+
+    /// When the session must be called again, if nothing happens before.
+    pub fn wake_at(&self, started: Instant) -> Option<Instant> {
+        let settle = (!self.displaced.is_empty()).then_some(self.settle_at);
+        let write = (self.rewrite || self.visited).then_some(self.write_at);
+        [self.look_at, settle, write].into_iter().flatten().min().map(|at| started + at)
+    }
+
+    fn state(&self) -> FileState {
+        FileState {
+            on_disk: self.on_disk.clone(),
+            candidates: self.candidates.all().to_vec(),
+            displaced: self.displaced.clone(),
+        }
+    }
+
+    /// The one next thing to do. `changed`: the document (or the content wanted) is not what the file holds.
+    fn next_step(&self, wanted: Option<&Wanted>, changed: bool, now: Duration) -> Step {
+        if self.look_at.is_some_and(|at| at <= now) {
+            if let (Some(_), Some(since)) = (&self.on_disk, self.missing_since)
+                && now >= since + GRACE
+                && !self.reported
+            {
+                return Step::Vanished;
+            }
+            return Step::Look;
+        }
+        if self.missing_since.is_some()
+            && let (Some(on_disk), Some(wanted)) = (&self.on_disk, wanted)
+            && on_disk.path == wanted.path
+        {
+            // Missing: nothing is written until it is known whether it was deleted or renamed.
+            return Step::Nothing;
+        }
+        if now >= self.settle_at && !self.displaced.is_empty() {
+            return Step::Settle(0);
+        }
+        if now < self.write_at {
+            return Step::Nothing;
+        }
+        match (wanted, &self.on_disk) {
+            (None, Some(_)) => Step::Remove,
+            (None, None) => Step::Nothing,
+            (Some(_), None) if self.missing_since.is_none() => Step::Adopt,
+            (Some(_), None) => Step::Write,
+            (Some(wanted), Some(on_disk)) if wanted.path != on_disk.path => Step::Rename(wanted.path.clone()),
+            (Some(_), Some(_)) if self.busy_since.is_some() => Step::Nothing,
+            (Some(wanted), Some(on_disk)) => match wanted.mode {
+                Some(mode) if wanted.kind != Kind::Link && mode != on_disk.stat.mode & 0o777 => {
+                    Step::Mode(mode)
+                }
+                _ if changed || self.rewrite => Step::Write,
+                _ => Step::Nothing,
+            },
+        }
+    }
+}
+
+impl DocumentTask {
+    /// Brings the file and the document in step as far as that is possible now. Returns whether there is
+    /// nothing left to do until something happens.
+    pub async fn settle_file(&mut self) -> bool {
+        if !self.file_may_act() {
+            return !self.file.visited;
+        }
+        // Bounded: a file that others rewrite faster than we look must not keep the document's sessions
+        // waiting; the rest is done after the next command.
+        for _ in 0..16 {
+            let now = self.hub.uptime();
+            let wanted = self.wanted();
+            let in_memory = self.document().is_some();
+            let pending = self.file.look_at.is_some() || self.file.rewrite || !self.file.displaced.is_empty();
+            if !in_memory && (self.file.visited || pending) && self.load().await.is_err() {
+                self.file.visited = false;
+                return true;
+            }
+            if self.document().is_none() {
+                return true;
+            }
+            if self.file.fresh && self.file.on_disk.is_some() && self.file.visited {
+                // Loaded because something about the file may have changed while we were not looking.
+                self.file.look_at.get_or_insert(now);
+            }
+            if self.was_joined() {
+                // The file belongs to the survivor now, which finds in it what we have not seen.
+                self.release().await;
+                return true;
+            }
+            if self.file.reviving {
+                self.file.reviving = false;
+                if let Err(error) = self.revive().await {
+                    self.hub.tell(HubEvent::Trouble { path: self.id.to_string(), what: error.to_string() });
+                }
+                continue;
+            }
+            let Some(document) = self.document() else { return true };
+            let changed = wanted.as_ref().is_some_and(|wanted| self.file.differs(document, wanted));
+            let step = self.file.next_step(wanted.as_ref(), changed, now);
+            let done = match (step, wanted) {
+                (Step::Nothing, _) => {
+                    let waiting = self.file.look_at.is_some()
+                        || self.file.missing_since.is_some() && self.file.on_disk.is_some();
+                    if !waiting && now >= self.file.write_at {
+                        self.file.visited = false;
+                    } else if changed {
+                        self.file.visited = true;
+                    }
+                    return !waiting && !self.file.visited;
+                }
+                (Step::Look, wanted) => self.look(wanted).await,
+                (Step::Vanished, _) => self.report_vanished().await,
+                (Step::Adopt, Some(wanted)) => self.adopt(wanted).await,
+                (Step::Remove, _) => self.remove().await,
+                (Step::Rename(to), _) => self.rename(to).await,
+                (Step::Mode(mode), _) => self.set_mode(mode).await,
+                (Step::Write, Some(wanted)) => self.write(wanted).await,
+                (Step::Settle(index), _) => self.settle(index).await,
+                (Step::Adopt | Step::Write, None) => Ok(()),
+            };
+            if let Err(error) = done {
+                let wanted = self.wanted();
+                let path = wanted.map_or_else(|| self.id.to_string(), |wanted| wanted.path.to_string());
+                self.hub.tell(HubEvent::Trouble { path, what: error.to_string() });
+                let later = self.hub.uptime() + RETRY;
+                self.file.write_at = later;
+                self.file.settle_at = later;
+                if let Some(look) = &mut self.file.look_at {
+                    *look = (*look).max(later);
+                }
+            }
+        }
+        false
+    }
+
+    /// Not while a mass deletion waits for a decision, and not before the peer's history is there.
+    fn file_may_act(&self) -> bool {
+        *self.hub.0.gate.borrow() && !self.hub.0.braked.load(Ordering::Relaxed)
+    }
+
+    /// What the catalogue wants at the path, if this document has a file here.
+    fn wanted(&self) -> Option<Wanted> {
+        let catalogue = self.hub.catalogue();
+        let entry = catalogue.get(&self.id).filter(|entry| entry.is_alive())?;
+        let path = RelPath::parse(entry.path()?).ok()?;
+        // Of two documents at one path, whichever has the file here keeps it until they are joined or
+        // renamed; the other waits.
+        let has_file = self.file.on_disk.as_ref().is_some_and(|on_disk| on_disk.path == path);
+        if catalogue.at(path.as_str()).len() > 1 && !has_file {
+            return None;
+        }
+        if syncline_disk::is_refused_from_network(&path)
+            || self.hub.0.only.as_ref().is_some_and(|only| *only != path)
+        {
+            return None;
+        }
+        Some(Wanted {
+            path,
+            kind: entry.kind().copied().unwrap_or(Kind::Text),
+            mode: entry.mode().copied(),
+            form: entry.form().copied().unwrap_or_default(),
+            content: entry.content().map(|content| content.hash),
+        })
+    }
+
+    fn was_joined(&self) -> bool {
+        self.hub.catalogue().get(&self.id).is_some_and(|entry| entry.joined().is_some())
+    }
+
+    async fn release(&mut self) {
+        self.file.visited = false;
+        self.file.look_at = None;
+        if let Some(on_disk) = self.file.on_disk.take() {
+            self.hub.forget_inode(self.id, &on_disk.stat);
+            let _ = self.commit(vec![Record::NoFile(self.id), Record::NoIntent(self.id)]).await;
+        }
+    }
+
+    async fn revive(&mut self) -> Result<(), HubError> {
+        let path = {
+            let catalogue = self.hub.catalogue();
+            let entry = catalogue.get(&self.id).filter(|entry| !entry.is_alive());
+            let path = entry.and_then(|entry| entry.path().cloned());
+            path.and_then(|path| RelPath::parse(&path).ok())
+        };
+        let Some(path) = path else { return Ok(()) };
+        let read = path.clone();
+        let reading = self.hub.on_disk(move |folder| folder.read(&read, MAX_DOCUMENT_BYTES as u64)).await?;
+        let mut fields = vec![(self.id, Field::Life(syncline_engine::catalogue::Life::Alive))];
+        match reading {
+            Reading::Stable { bytes, stat, .. } => {
+                let hash = ContentHash::of(&bytes);
+                fields.push((self.id, Field::Mode(stat.mode & 0o777)));
+                match syncline_disk::decode(&bytes) {
+                    Decoded::Text { text, form } => {
+                        let Some(document) = self.document() else { return Err(HubError::Closed) };
+                        let base = document.version().clone();
+                        self.enter(path, text.into(), form, hash, stat, None, Some(base)).await?;
+                        let form = Form { bom: form.bom, crlf: form.endings == LineEndings::CrLf };
+                        fields.push((self.id, Field::Kind(Kind::Text)));
+                        fields.push((self.id, Field::Form(form)));
+                    }
+                    Decoded::Opaque => {
+                        return self.revive_opaque(path, bytes, stat, Kind::Opaque, fields).await;
+                    }
+                }
+            }
+            Reading::Link { target, stat } => {
+                return self.revive_opaque(path, target.into_bytes(), stat, Kind::Link, fields).await;
+            }
+            // It went again, or is being written: its next event brings us back here.
+            _ => {
+                self.hub.tell_folder(FolderCommand::LookAt { path }).await;
+                return Ok(());
+            }
+        }
+        self.hub.write_catalogue(fields, Vec::new()).await
+    }
+
+    async fn revive_opaque(
+        &mut self,
+        path: RelPath,
+        bytes: Vec<u8>,
+        stat: FileStat,
+        kind: Kind,
+        fields: Vec<(syncline_engine::catalogue::DocId, Field)>,
+    ) -> Result<(), HubError> {
+        self.file.on_disk = None;
+        self.found_opaque(path, bytes, stat, kind).await?;
+        self.hub.write_catalogue(fields, Vec::new()).await
+    }
+
+    /// Looks at the file and enters what somebody saved.
+    async fn look(&mut self, wanted: Option<Wanted>) -> Result<(), HubError> {
+        let path = match (&self.file.on_disk, &wanted) {
+            (Some(on_disk), _) => on_disk.path.clone(),
+            (None, Some(wanted)) => wanted.path.clone(),
+            (None, None) => {
+                self.file.look_at = None;
+                return Ok(());
+            }
+        };
+        let read = path.clone();
+        let now = self.hub.uptime();
+        self.file.look_at = None;
+        let reading = self.hub.on_disk(move |folder| folder.read(&read, MAX_DOCUMENT_BYTES as u64)).await?;
+        if !matches!(reading, Reading::Missing) {
+            self.file.missing_since = None;
+            self.file.reported = false;
+        }
+        if !matches!(reading, Reading::Busy { .. }) {
+            self.file.busy_since = None;
+        }
+        match reading {
+            Reading::Missing => {
+                let since = *self.file.missing_since.get_or_insert(now);
+                if self.file.on_disk.is_some() && !self.file.reported {
+                    self.file.look_at = Some(since + GRACE);
+                }
+                Ok(())
+            }
+            Reading::Busy { .. } => {
+                let since = *self.file.busy_since.get_or_insert(now);
+                let held = now >= since + HELD_AFTER;
+                self.file.look_at = Some(now + if held { HELD_AFTER / 4 } else { BUSY_RETRY });
+                if held {
+                    self.hub.tell(HubEvent::Held { path: path.to_string() });
+                    return self.patch_held(wanted).await;
+                }
+                Ok(())
+            }
+            Reading::Stable { bytes, stat, .. } => self.found(path, bytes, stat, wanted).await,
+            Reading::Link { target, stat } => {
+                self.found_opaque(path, target.into_bytes(), stat, Kind::Link).await
+            }
+            Reading::NotAFile { stat } => {
+                let what =
+                    format!("a {:?} stands where a document's file should be", stat.kind).to_lowercase();
+                self.hub.tell(HubEvent::Trouble { path: path.to_string(), what });
+                self.file.write_at = now + RETRY;
+                Ok(())
+            }
+            Reading::TooLarge { limit, .. } => {
+                let what = format!("longer than {limit} bytes: not synchronised, left as it is");
+                self.hub.tell(HubEvent::Trouble { path: path.to_string(), what });
+                self.file.write_at = now + RETRY * 30;
+                Ok(())
+            }
+        }
+    }
+
+    /// A file that stood still was read.
+    async fn found(
+        &mut self,
+        path: RelPath,
+        bytes: Vec<u8>,
+        stat: FileStat,
+        wanted: Option<Wanted>,
+    ) -> Result<(), HubError> {
+        let hash = ContentHash::of(&bytes);
+        let now = self.hub.uptime();
+        let was_fresh = std::mem::take(&mut self.file.fresh);
+        if let Some(on_disk) = &mut self.file.on_disk {
+            if on_disk.hash == hash {
+                // Our own write, or a save without a change.
+                let mode_changed = on_disk.stat.mode != stat.mode;
+                if on_disk.stat != stat {
+                    on_disk.stat = stat;
+                    self.file.dirty = true;
+                    self.hub.note_inode(self.id, &stat);
+                }
+                self.file.shrunk = None;
+                if mode_changed && wanted.is_some() {
+                    return self
+                        .hub
+                        .write_catalogue(vec![(self.id, Field::Mode(stat.mode & 0o777))], Vec::new())
+                        .await;
+                }
+                return Ok(());
+            }
+            let much_shorter = on_disk.stat.len > 32 && stat.len < on_disk.stat.len / 3;
+            if much_shorter && !was_fresh {
+                let held_since = match self.file.shrunk {
+                    Some((held, since)) if held == hash => since,
+                    _ => now,
+                };
+                self.file.shrunk = Some((hash, held_since));
+                if now < held_since + SHRUNK_HOLD {
+                    self.file.look_at = Some(held_since + SHRUNK_HOLD);
+                    return Ok(());
+                }
+            }
+        }
+        self.file.shrunk = None;
+        if was_fresh {
+            // At the start the file may hold any version we know of: that is no edit (RULES.md 1, 8).
+            if let Some(known) = self.known_version(hash, wanted.as_ref()) {
+                self.set_on_disk(path, hash, known, stat);
+                return Ok(());
+            }
+        }
+        let kind = wanted.as_ref().map_or(Kind::Text, |wanted| wanted.kind);
+        match syncline_disk::decode(&bytes) {
+            Decoded::Text { text, form } if kind == Kind::Text => {
+                self.enter(path, text.into(), form, hash, stat, wanted, None).await
+            }
+            Decoded::Text { text, form } => {
+                // Opaque to text: the text history goes on by diff.
+                let fields = vec![(self.id, Field::Kind(Kind::Text))];
+                self.enter(path, text.into(), form, hash, stat, wanted, None).await?;
+                self.hub.write_catalogue(fields, Vec::new()).await
+            }
+            Decoded::Opaque => self.found_opaque(path, bytes, stat, Kind::Opaque).await,
+        }
+    }
+
+    fn known_version(&self, hash: ContentHash, wanted: Option<&Wanted>) -> Option<Version> {
+        let candidate = self.file.candidates.all().iter().rev().find(|candidate| candidate.hash == hash);
+        if let Some(candidate) = candidate {
+            return Some(candidate.version.clone());
+        }
+        let (document, wanted) = (self.document()?, wanted?);
+        (wanted.kind == Kind::Text && hash_of(document, wanted.form) == hash)
+            .then(|| document.version().clone())
+    }
+
+    fn set_on_disk(&mut self, path: RelPath, hash: ContentHash, version: Version, stat: FileStat) {
+        if let Some(old) = &self.file.on_disk
+            && (old.stat.inode, old.stat.device) != (stat.inode, stat.device)
+        {
+            self.hub.forget_inode(self.id, &old.stat);
+        }
+        self.hub.note_inode(self.id, &stat);
+        self.file.on_disk = Some(OnDisk { path, hash, version, stat });
+        self.file.dirty = true;
+    }
+
+    /// Enters a save: infers what its maker had seen, and records the edit there.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one found file")]
+    async fn enter(
+        &mut self,
+        path: RelPath,
+        text: Arc<str>,
+        form: TextForm,
+        hash: ContentHash,
+        stat: FileStat,
+        wanted: Option<Wanted>,
+        known_base: Option<Version>,
+    ) -> Result<(), HubError> {
+        let (hub, id) = (self.hub.clone(), self.id);
+        let repeated = self.file.refused == Some(hash);
+        let git = hub.git_at_work();
+        let candidates = self.file.candidates.clone();
+        let known = self.file.on_disk.is_some() || !candidates.all().is_empty();
+        let Some(document) = self.document() else { return Err(HubError::Closed) };
+        let now_version = document.version().clone();
+        let (base, version, base_text) = if let Some(version) = known_base {
+            let base_text: Arc<str> = document.text_at(&version).to_string().into();
+            (Base { index: 0, edit: true, why: Why::Newest }, version, base_text)
+        } else if !known {
+            // A file that was there before the document came: joined by text, nothing taken out.
+            let ours: Arc<str> = document.text().to_string().into();
+            return self.enter_union(path, ours, text, hash, stat).await;
+        } else {
+            let texts: Vec<Option<Arc<str>>> = candidates
+                .all()
+                .iter()
+                .map(|candidate| {
+                    Some(match candidate.text() {
+                        Some(text) => text.clone(),
+                        None => document.text_at(&candidate.version).to_string().into(),
+                    })
+                })
+                .collect();
+            let save = FoundSave { candidates: candidates.all(), texts: &texts, text: &text, repeated, git };
+            let base = infer_base(&save).unwrap_or(Base { index: 0, edit: true, why: Why::Newest });
+            match (candidates.all().get(base.index), texts.get(base.index)) {
+                (Some(candidate), Some(Some(base_text))) => {
+                    (base, candidate.version.clone(), base_text.clone())
+                }
+                _ => (base, now_version.clone(), document.text().to_string().into()),
+            }
+        };
+        let base_hash = candidates.all().get(base.index).map(|candidate| candidate.hash);
+        let meta = hub.file_meta();
+        let saved_version = if base.edit {
+            let edits = diff(&base_text, &text);
+            let loaded = self.load().await?;
+            let applied = loaded.document.edit_at(&version, &edits, hub.agent(), &meta);
+            applied.map_err(|error| HubError::BadPosition { what: error.to_string() })?.version
+        } else {
+            version
+        };
+        self.file.refused = (!base.edit).then_some(hash);
+        let mut candidate = Candidate::new_hashed(saved_version.clone(), hash, Maker::Other).with_text(text);
+        candidate.base = base_hash;
+        if base.edit || self.file.candidates.newest().is_none_or(|newest| newest.hash != hash) {
+            self.file.candidates.push(candidate);
+        }
+        self.set_on_disk(path.clone(), hash, saved_version, stat);
+        self.file.rewrite |= !base.edit;
+        let why = describe(base.why);
+        let what = format!(
+            "{why}; base {}",
+            base_hash.map_or("unknown".to_owned(), |hash| hash.to_string()[..12].to_owned())
+        );
+        let mut records = vec![Record::Decision { doc: id, time_ms: meta.time_ms, what }];
+        records.extend(self.file_record());
+        self.commit(records).await?;
+        if git {
+            hub.note_git();
+        }
+        hub.tell(HubEvent::Saved { path: path.to_string(), why: why.to_owned() });
+        if let Some(wanted) = wanted {
+            let mut fields = Vec::new();
+            let form = Form { bom: form.bom, crlf: form.endings == LineEndings::CrLf };
+            if form != wanted.form && self.file.on_disk.is_some() {
+                fields.push((id, Field::Form(form)));
+            }
+            if wanted.mode != Some(stat.mode & 0o777) {
+                fields.push((id, Field::Mode(stat.mode & 0o777)));
+            }
+            if !fields.is_empty() {
+                hub.write_catalogue(fields, Vec::new()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn enter_union(
+        &mut self,
+        path: RelPath,
+        ours: Arc<str>,
+        theirs: Arc<str>,
+        hash: ContentHash,
+        stat: FileStat,
+    ) -> Result<(), HubError> {
+        let (agent, meta) = (self.hub.agent(), self.hub.file_meta());
+        let edits = union_edits(&ours, &theirs);
+        let loaded = self.load().await?;
+        let version = loaded.document.version().clone();
+        let applied = loaded.document.edit_at(&version, &edits, agent, &meta);
+        let version = applied.map_err(|error| HubError::BadPosition { what: error.to_string() })?.version;
+        self.set_on_disk(path.clone(), hash, version, stat);
+        self.file.rewrite = true;
+        let what = "a file that was here before: joined by text, nothing taken out".to_owned();
+        let mut records = vec![Record::Decision { doc: self.id, time_ms: meta.time_ms, what: what.clone() }];
+        // The bytes as they were: the union is a text that nobody wrote, and must be reversible.
+        records.push(Record::Content { hash: *hash.as_bytes(), bytes: theirs.as_bytes().to_vec() });
+        records.extend(self.file_record());
+        self.commit(records).await?;
+        self.hub.tell(HubEvent::Saved { path: path.to_string(), why: what });
+        Ok(())
+    }
+
+    /// A file (or link) that is not text: its content is a register, the newest counts, old ones are kept.
+    async fn found_opaque(
+        &mut self,
+        path: RelPath,
+        bytes: Vec<u8>,
+        stat: FileStat,
+        kind: Kind,
+    ) -> Result<(), HubError> {
+        let hash = ContentHash::of(&bytes);
+        self.file.fresh = false;
+        if self.file.on_disk.as_ref().is_some_and(|on_disk| on_disk.hash == hash) {
+            return Ok(());
+        }
+        let stored = self.stored_content();
+        let joining = self.file.on_disk.is_none() && stored.is_some_and(|stored| stored != *hash.as_bytes());
+        let Some(document) = self.document() else { return Err(HubError::Closed) };
+        let version = document.version().clone();
+        self.set_on_disk(path.clone(), hash, version, stat);
+        let content = Content { hash: *hash.as_bytes(), len: bytes.len() as u64 };
+        let mut records = vec![Record::Content { hash: content.hash, bytes }];
+        if joining {
+            // Found beside a peer's: theirs counts, this one is kept in the journal.
+            self.file.rewrite = true;
+            records.extend(self.file_record());
+            return self.commit(records).await;
+        }
+        records.extend(self.file_record());
+        let fields = vec![
+            (self.id, Field::Kind(kind)),
+            (self.id, Field::Content(content)),
+            (self.id, Field::Mode(stat.mode & 0o777)),
+        ];
+        self.hub.write_catalogue(fields, records).await?;
+        self.hub.tell(HubEvent::Saved {
+            path: path.to_string(),
+            why: "a file that is not text: the newest counts".to_owned(),
+        });
+        Ok(())
+    }
+
+    fn stored_content(&self) -> Option<[u8; 32]> {
+        self.hub.catalogue().get(&self.id).and_then(|entry| entry.content().map(|content| content.hash))
+    }
+
+    fn file_record(&mut self) -> Option<Record> {
+        let state = self.file.state();
+        let record = Record::File { doc: self.id, state: state.encode(self.document()?) };
+        self.file.dirty = false;
+        Some(record)
+    }
+
+    /// Before the document leaves the memory.
+    pub async fn record_file_state(&mut self) {
+        if self.file.dirty
+            && let Some(record) = self.file_record()
+        {
+            // If this fails the journal still has the intent, from which the next start finds its way.
+            let _ = self.hub.commit(vec![record, Record::NoIntent(self.id)]).await;
+        }
+    }
+
+    async fn report_vanished(&mut self) -> Result<(), HubError> {
+        self.file.reported = true;
+        self.file.look_at = None;
+        let Some(on_disk) = &self.file.on_disk else { return Ok(()) };
+        let seen = self.document().map(|document| document.portable(&on_disk.version)).unwrap_or_default();
+        let command = FolderCommand::Vanished {
+            doc: self.id,
+            path: on_disk.path.clone(),
+            stat: on_disk.stat,
+            seen,
+            hash: *on_disk.hash.as_bytes(),
+        };
+        self.hub.tell_folder(command).await;
+        Ok(())
+    }
+
+    /// The catalogue wants a file and we have none: take up one that is there already, or write one.
+    async fn adopt(&mut self, wanted: Wanted) -> Result<(), HubError> {
+        self.look(Some(wanted)).await?;
+        if self.file.on_disk.is_none()
+            && self.file.missing_since.is_some()
+            && self.document().is_some_and(|document| document.events() == 0)
+        {
+            // A document whose events are still on their way: do not show an empty file for a moment.
+            let (now, since) = (self.hub.uptime(), self.file.missing_since.unwrap_or_default());
+            self.file.write_at = self.file.write_at.max((since + Duration::from_millis(60)).max(now));
+            self.file.visited = true;
+        }
+        Ok(())
+    }
+
+    async fn remove(&mut self) -> Result<(), HubError> {
+        let Some(on_disk) = self.file.on_disk.clone() else { return Ok(()) };
+        let (path, temporary) = (on_disk.path.clone(), temporary_name(self.hub.random_u64()));
+        let expect = match on_disk.stat.kind {
+            syncline_disk::FileKind::Link => match self.hub.content(*on_disk.hash.as_bytes()).await? {
+                Some(target) => Expect::Link(String::from_utf8_lossy(&target).into_owned()),
+                None => Expect::File(on_disk.hash),
+            },
+            _ => Expect::File(on_disk.hash),
+        };
+        let removed = self.hub.on_disk(move |folder| folder.remove(&path, &expect, &temporary)).await?;
+        let now = self.hub.uptime();
+        match removed {
+            Removed::Done { displaced } => self.gone(displaced, &on_disk).await,
+            Removed::Busy => {
+                self.file.write_at = now + BUSY_RETRY;
+                self.file.visited = true;
+                Ok(())
+            }
+            Removed::Differs(syncline_disk::Found::Missing) => self.gone(None, &on_disk).await,
+            Removed::Differs(_) => {
+                self.file.look_at = Some(now);
+                Ok(())
+            }
+            Removed::Raced { displaced, .. } => {
+                // Settling it enters what was saved in the last moment, which brings the document back.
+                self.gone(Some(displaced), &on_disk).await
+            }
+        }
+    }
+
+    async fn gone(&mut self, displaced: Option<DisplacedId>, on_disk: &OnDisk) -> Result<(), HubError> {
+        self.hub.forget_inode(self.id, &on_disk.stat);
+        if let Some(id) = displaced {
+            self.file.displaced.push(Displaced { id, version: on_disk.version.clone(), hash: on_disk.hash });
+        }
+        self.file.on_disk = None;
+        self.file.missing_since = Some(self.hub.uptime());
+        self.file.reported = false;
+        self.hub.tell(HubEvent::Deleted { path: on_disk.path.to_string() });
+        let records = if self.file.displaced.is_empty() {
+            vec![Record::NoFile(self.id), Record::NoIntent(self.id)]
+        } else {
+            self.file_record().into_iter().collect()
+        };
+        self.commit(records).await
+    }
+
+    async fn rename(&mut self, to: RelPath) -> Result<(), HubError> {
+        let Some(on_disk) = self.file.on_disk.clone() else { return Ok(()) };
+        let (from, target) = (on_disk.path.clone(), to.clone());
+        let renamed = self.hub.on_disk(move |folder| folder.rename(&from, &target)).await?;
+        let now = self.hub.uptime();
+        match renamed {
+            Renamed::Done { stat } => {
+                self.hub.tell(HubEvent::Renamed { from: on_disk.path.to_string(), to: to.to_string() });
+                self.set_on_disk(to, on_disk.hash, on_disk.version, stat);
+            }
+            Renamed::Missing => {
+                // Renamed here already (that is how the catalogue learnt of it), or gone: look there.
+                self.set_on_disk(to, on_disk.hash, on_disk.version, on_disk.stat);
+                self.file.missing_since = None;
+                self.file.look_at = Some(now);
+            }
+            Renamed::TargetExists { stat } if self.hub.doc_of_inode(&stat) == Some(self.id) => {
+                self.set_on_disk(to, on_disk.hash, on_disk.version, stat);
+                self.file.look_at = Some(now);
+            }
+            Renamed::TargetExists { .. } => {
+                // Something else is there: it becomes a document of its own, and the clash is resolved.
+                self.file.write_at = now + RETRY / 8;
+                self.file.visited = true;
+                self.hub.tell_folder(FolderCommand::LookAt { path: to }).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn set_mode(&mut self, mode: u32) -> Result<(), HubError> {
+        let Some(on_disk) = &self.file.on_disk else { return Ok(()) };
+        let path = on_disk.path.clone();
+        let stat = self.hub.on_disk(move |folder| folder.set_mode(&path, mode)).await?;
+        if let Some(on_disk) = &mut self.file.on_disk {
+            on_disk.stat = stat;
+            self.file.dirty = true;
+        }
+        Ok(())
+    }
+
+    /// Writes what the document says into the file.
+    async fn write(&mut self, wanted: Wanted) -> Result<(), HubError> {
+        let Some((version, bytes, hash)) = self.bytes_wanted(&wanted).await? else {
+            // A content that has not come yet.
+            self.file.visited = false;
+            return Ok(());
+        };
+        self.file.rewrite = false;
+        let now = self.hub.uptime();
+        let old = self.file.on_disk.clone();
+        if let Some(on_disk) = &mut self.file.on_disk
+            && on_disk.hash == hash
+        {
+            on_disk.version = version;
+            self.file.dirty = true;
+            return Ok(());
+        }
+        let temporary = temporary_name(self.hub.random_u64());
+        let intent = Intent {
+            path: wanted.path.clone(),
+            temporary: temporary.clone(),
+            old: old.as_ref().map(|old| (old.version.clone(), old.hash)),
+            new: (version.clone(), hash),
+        };
+        let Some(document) = self.document() else { return Err(HubError::Closed) };
+        let intent = Record::Intent { doc: self.id, intent: intent.encode(document) };
+        // Everything the file is about to show must be durable first, and so must the intent.
+        self.commit(vec![intent]).await?;
+        let expect = match &old {
+            None => Expect::Absent,
+            Some(old) if old.stat.kind == syncline_disk::FileKind::Link => {
+                let target = self.hub.content(*old.hash.as_bytes()).await?.unwrap_or_default();
+                Expect::Link(String::from_utf8_lossy(&target).into_owned())
+            }
+            Some(old) => Expect::File(old.hash),
+        };
+        let began = Instant::now();
+        let (path, mode) = (wanted.path.clone(), wanted.mode);
+        let link = (wanted.kind == Kind::Link).then(|| String::from_utf8_lossy(&bytes).into_owned());
+        let file_bytes = bytes.clone();
+        let saved = self
+            .hub
+            .on_disk(move |folder| match link {
+                Some(target) => folder.make_link(&path, &target, &expect, &temporary),
+                None => {
+                    folder.save(&Save { path, bytes: file_bytes, expect, mode, temporary, sync: Sync::Full })
+                }
+            })
+            .await?;
+        // A large file is not written again for every keystroke: at most half of the time goes into it.
+        self.file.write_at = self.hub.uptime() + began.elapsed();
+        match saved {
+            Saved::Done { stat, displaced, .. } => {
+                self.wrote(&wanted, version, hash, stat, displaced, old.as_ref());
+                self.hub.tell(HubEvent::Written { path: wanted.path.to_string() });
+                Ok(())
+            }
+            Saved::Raced { stat, bytes: theirs, displaced } => {
+                // Somebody saved between our look and the exchange. Theirs is an edit like any other; ours
+                // is in the file now, and the union of both is written next.
+                self.enter_raced(&wanted, theirs, stat).await?;
+                let of = self.file.on_disk.clone();
+                self.wrote(&wanted, version, hash, stat, Some(displaced), of.as_ref());
+                self.file.visited = true;
+                Ok(())
+            }
+            Saved::Busy => {
+                self.file.busy_since.get_or_insert(now);
+                self.file.look_at = Some(self.hub.uptime() + BUSY_RETRY);
+                self.file.visited = true;
+                Ok(())
+            }
+            Saved::Differs(_) => {
+                self.file.look_at = Some(self.hub.uptime());
+                self.file.missing_since = None;
+                self.file.visited = true;
+                Ok(())
+            }
+        }
+    }
+
+    async fn enter_raced(
+        &mut self,
+        wanted: &Wanted,
+        theirs: Vec<u8>,
+        stat: FileStat,
+    ) -> Result<(), HubError> {
+        let hash = ContentHash::of(&theirs);
+        match syncline_disk::decode(&theirs) {
+            Decoded::Text { text, form } if wanted.kind == Kind::Text => {
+                self.enter(wanted.path.clone(), text.into(), form, hash, stat, None, None).await
+            }
+            _ => self.found_opaque(wanted.path.clone(), theirs, stat, Kind::Opaque).await,
+        }
+    }
+
+    /// Our bytes are in the file.
+    fn wrote(
+        &mut self,
+        wanted: &Wanted,
+        version: Version,
+        hash: ContentHash,
+        stat: FileStat,
+        displaced: Option<DisplacedId>,
+        old: Option<&OnDisk>,
+    ) {
+        if let (Some(id), Some(old)) = (displaced, old) {
+            self.file.displaced.push(Displaced { id, version: old.version.clone(), hash: old.hash });
+            self.file.settle_at = self.hub.uptime() + SETTLE_EVERY;
+        }
+        let mut candidate = Candidate::new_hashed(version.clone(), hash, Maker::Us);
+        candidate.evidence = Evidence::Unread;
+        if wanted.kind == Kind::Text {
+            if let Some(document) = self.document()
+                && *document.version() == version
+            {
+                candidate = candidate.with_text(document.text().to_string().into());
+            }
+            self.file.candidates.push(candidate);
+        }
+        self.file.missing_since = None;
+        self.set_on_disk(wanted.path.clone(), hash, version, stat);
+    }
+
+    /// What the file should hold: the version, the bytes and their hash. `None`: a content not here yet.
+    async fn bytes_wanted(
+        &mut self,
+        wanted: &Wanted,
+    ) -> Result<Option<(Version, Arc<[u8]>, ContentHash)>, HubError> {
+        let Some(document) = self.document() else { return Err(HubError::Closed) };
+        let version = document.version().clone();
+        if wanted.kind == Kind::Text {
+            let bytes: Arc<[u8]> = encode(document, wanted.form).into();
+            let hash = ContentHash::of(&bytes);
+            self.file.encoded = Some((version.clone(), wanted.form, hash));
+            return Ok(Some((version, bytes, hash)));
+        }
+        let Some(hash) = wanted.content else { return Ok(None) };
+        let bytes = self.hub.content(hash).await?;
+        Ok(bytes.map(|bytes| (version, bytes, ContentHash::from_bytes(hash))))
+    }
+
+    /// A program has held the file open for long: write without exchanging the file under it (RULES.md 4).
+    async fn patch_held(&mut self, wanted: Option<Wanted>) -> Result<(), HubError> {
+        let (Some(wanted), Some(on_disk)) = (wanted, self.file.on_disk.clone()) else { return Ok(()) };
+        let Some((version, bytes, hash)) = self.bytes_wanted(&wanted).await? else { return Ok(()) };
+        if hash == on_disk.hash || wanted.kind == Kind::Link {
+            return Ok(());
+        }
+        let path = on_disk.path.clone();
+        let patched =
+            self.hub.on_disk(move |folder| folder.append_or_patch(&path, on_disk.hash, &bytes)).await?;
+        if let syncline_disk::Patched::Done { stat, .. } = patched {
+            self.wrote(&wanted, version, hash, stat, None, None);
+        }
+        Ok(())
+    }
+
+    /// Looks whether a displaced inode is quiet, and enters what was written to it since.
+    async fn settle(&mut self, index: usize) -> Result<(), HubError> {
+        let Some(displaced) = self.file.displaced.get(index).cloned() else { return Ok(()) };
+        let id = displaced.id.clone();
+        let settled = self.hub.on_disk(move |folder| folder.settle(&id)).await?;
+        self.file.settle_at = self.hub.uptime() + SETTLE_EVERY;
+        match settled {
+            Settled::StillOpen => {
+                // The others may be quiet.
+                self.file.displaced.rotate_left(1);
+                return Ok(());
+            }
+            Settled::Quiet { bytes, stat } => {
+                let hash = ContentHash::of(&bytes);
+                if hash != displaced.hash {
+                    self.enter_displaced(&displaced, bytes, hash, stat).await?;
+                }
+                let id = displaced.id.clone();
+                self.hub.on_disk(move |folder| folder.forget(&id)).await?;
+            }
+            Settled::TooLarge { .. } => {
+                let what =
+                    format!("{} grew too large to enter; it is kept in .syncline/displaced", displaced.id);
+                self.hub.tell(HubEvent::Trouble { path: displaced.id.to_string(), what });
+            }
+            Settled::Missing => {}
+        }
+        self.file.displaced.retain(|other| other.id != displaced.id);
+        self.file.settle_at = self.hub.uptime();
+        self.file.dirty = true;
+        Ok(())
+    }
+
+    /// What a writer wrote to an inode that was displaced under it is an edit at the version it had.
+    async fn enter_displaced(
+        &mut self,
+        displaced: &Displaced,
+        bytes: Vec<u8>,
+        hash: ContentHash,
+        _stat: FileStat,
+    ) -> Result<(), HubError> {
+        let (agent, meta) = (self.hub.agent(), self.hub.file_meta());
+        let mut records = vec![Record::Content { hash: *hash.as_bytes(), bytes: bytes.clone() }];
+        if let Decoded::Text { text, .. } = syncline_disk::decode(&bytes) {
+            let loaded = self.load().await?;
+            let before = loaded.document.text_at(&displaced.version).to_string();
+            let applied = loaded.document.edit_at(&displaced.version, &diff(&before, &text), agent, &meta);
+            applied.map_err(|error| HubError::BadPosition { what: error.to_string() })?;
+        }
+        let what = "written to the file after it was displaced: entered at the version it had".to_owned();
+        records.push(Record::Decision { doc: self.id, time_ms: meta.time_ms, what });
+        self.commit(records).await
+    }
+}
+
+impl FileSession {
+    /// Whether the file does not hold what is wanted.
+    fn differs(&self, document: &Document, wanted: &Wanted) -> bool {
+        let Some(on_disk) = &self.on_disk else { return true };
+        match wanted.kind {
+            Kind::Text if on_disk.version == *document.version() => match &self.encoded {
+                Some((version, form, hash)) if version == document.version() && *form == wanted.form => {
+                    *hash != on_disk.hash
+                }
+                _ => self.visited && hash_of(document, wanted.form) != on_disk.hash,
+            },
+            Kind::Text => true,
+            Kind::Opaque | Kind::Link => wanted.content.is_some_and(|hash| hash != *on_disk.hash.as_bytes()),
+        }
+    }
+}
+
+fn encode(document: &Document, form: Form) -> Vec<u8> {
+    let endings = if form.crlf { LineEndings::CrLf } else { LineEndings::Lf };
+    syncline_disk::encode(&document.text().to_string(), &TextForm { bom: form.bom, endings })
+}
+
+fn hash_of(document: &Document, form: Form) -> ContentHash {
+    ContentHash::of(&encode(document, form))
+}
+
+fn describe(why: Why) -> &'static str {
+    match why {
+        Why::Newest => "made from what the file held",
+        Why::LeastChange => "made from what the file held, others' edits included",
+        Why::Stale => "made from an older version: merged with what came since",
+        Why::Unchanged => "an old buffer saved unchanged: no edit, the file is written again",
+        Why::Repeated => "the same old text a second time: taken as meant",
+        Why::Git => "replaced by git",
+        Why::Unrelated => "another file put in its place",
+        Why::Blind => "replaced by a program that never read it",
+    }
+}

@@ -1,0 +1,836 @@
+//! The folder's task: the catalogue's only writer; it hands what the watch sees to the documents, makes
+//! documents of new files, and decides about files that vanished.
+//!
+//! It never waits for a document's task: those wait for this one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use syncline_disk::{
+    Brake, BrakeInput, ContentHash, Decoded, FileKind, FileStat, Hint, LineEndings, Reading, RelPath, Watch,
+    What, brake,
+};
+use syncline_engine::catalogue::{Catalogue, Content, DocId, Field, Form, Kind, Life, Write};
+use syncline_engine::{AgentId, Document, Edit, Heads};
+use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
+use syncline_store::Record;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::document::Command;
+use crate::error::HubError;
+use crate::event::HubEvent;
+use crate::hub::Hub;
+use crate::joining;
+use crate::mirror::{Candidate, FileState, Maker, OnDisk, place_of};
+
+/// A new file is taken up when nothing has happened to it for this long: temporaries are gone by then.
+const NEW_FILE_AGE: Duration = Duration::from_millis(100);
+/// A new file that has the inode of a document's file waits this long for that one to be missed: a rename.
+const RENAME_WAIT: Duration = Duration::from_millis(3000);
+/// Files that vanish within this time of each other are judged together (the brake).
+const VANISH_TOGETHER: Duration = Duration::from_millis(200);
+/// Everything is listed and compared this often, and after lost events: what events missed heals.
+const RESCAN: Duration = Duration::from_secs(300);
+/// New files taken up in one commit.
+const CHUNK: usize = 256;
+
+/// All that can be asked of the folder's task.
+pub(crate) enum FolderCommand {
+    /// Merge a peer's catalogue writes.
+    Merge { writes: Vec<Write>, vector: BTreeMap<AgentId, u64>, reply: oneshot::Sender<Result<(), HubError>> },
+    /// Write registers, with other records in the same commit.
+    Write { fields: Vec<(DocId, Field)>, records: Vec<Record>, reply: oneshot::Sender<Result<(), HubError>> },
+    /// Say when the first scan is done.
+    Scanned { reply: oneshot::Sender<Result<(), HubError>> },
+    /// A document's file has been missing for the grace period.
+    Vanished { doc: DocId, path: RelPath, stat: FileStat, seen: Heads, hash: [u8; 32] },
+    /// Something that is no document's file may be at this path.
+    LookAt { path: RelPath },
+    /// What to do about a held mass deletion.
+    DecideBrake { pass_on: bool, reply: oneshot::Sender<Result<usize, HubError>> },
+}
+
+struct Vanished {
+    path: RelPath,
+    stat: FileStat,
+    seen: Heads,
+    hash: [u8; 32],
+}
+
+pub(crate) struct FolderTask {
+    hub: Hub,
+    /// With what is not durable yet; the published one lags by a commit.
+    catalogue: Catalogue,
+    commands: mpsc::Receiver<FolderCommand>,
+    /// Paths that may be new files, and when they last changed.
+    new: BTreeMap<RelPath, Instant>,
+    /// New files with the inode of a document's file: renames, if that one is missed. Since when.
+    renames: BTreeMap<RelPath, Instant>,
+    vanished: BTreeMap<DocId, Vanished>,
+    judge_at: Option<Instant>,
+    git_files: usize,
+    scan_at: Option<Instant>,
+    scanned: bool,
+    waiting_for_scan: Vec<oneshot::Sender<Result<(), HubError>>>,
+    files_before: usize,
+}
+
+impl FolderTask {
+    pub fn new(hub: Hub, catalogue: Catalogue, commands: mpsc::Receiver<FolderCommand>) -> FolderTask {
+        FolderTask {
+            hub,
+            catalogue,
+            commands,
+            new: BTreeMap::new(),
+            renames: BTreeMap::new(),
+            vanished: BTreeMap::new(),
+            judge_at: None,
+            git_files: 0,
+            scan_at: Some(Instant::now()),
+            scanned: false,
+            waiting_for_scan: Vec::new(),
+            files_before: 0,
+        }
+    }
+
+    pub async fn run(mut self, watch: Box<dyn Watch>) {
+        let mut hints = drain(self.hub.clone(), watch);
+        let hub = self.hub.clone();
+        let mut gate = hub.0.gate.subscribe();
+        let closing = hub.closed();
+        tokio::pin!(closing);
+        let waited = tokio::time::sleep(Duration::from_secs(30));
+        tokio::pin!(waited);
+        let mut gate_open = *gate.borrow();
+        loop {
+            let wake = self.wake_at(gate_open);
+            tokio::select! {
+                biased;
+                () = &mut closing => return,
+                command = self.commands.recv() => match command {
+                    Some(command) => self.take(command).await,
+                    None => return,
+                },
+                batch = hints.recv() => match batch {
+                    Some(batch) => self.hints(batch).await,
+                    None => {
+                        self.hub.tell(HubEvent::Brake { files: 0, why: "the folder itself is gone".to_owned() });
+                        self.hub.0.braked.store(true, Ordering::Relaxed);
+                        hints = never();
+                    }
+                },
+                _ = gate.changed(), if !gate_open => {
+                    gate_open = *gate.borrow_and_update();
+                    self.scan_at = Some(Instant::now());
+                }
+                // The peer did not come: go on alone (RULES.md 8).
+                () = &mut waited, if !gate_open => hub.peer_synced(),
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            self.due(gate_open).await;
+        }
+    }
+
+    fn wake_at(&self, gate_open: bool) -> Instant {
+        let far = Instant::now() + RESCAN;
+        let new = self
+            .new
+            .values()
+            .min()
+            .filter(|_| gate_open)
+            .map(|since| (*since + NEW_FILE_AGE).max(Instant::now()));
+        let scan = self.scan_at.filter(|_| gate_open);
+        let renames = self.renames.values().min().map(|since| *since + RENAME_WAIT);
+        [new, renames, self.judge_at, scan].into_iter().flatten().min().unwrap_or(far)
+    }
+
+    /// What the time has come for.
+    async fn due(&mut self, gate_open: bool) {
+        let now = Instant::now();
+        if !gate_open {
+            return;
+        }
+        if self.scan_at.is_some_and(|at| at <= now) {
+            self.scan_at = Some(now + RESCAN);
+            if let Err(error) = self.scan().await {
+                self.hub.tell(HubEvent::Trouble { path: String::new(), what: error.to_string() });
+                self.scan_at = Some(now + Duration::from_secs(5));
+            }
+        }
+        if self.judge_at.is_some_and(|at| at <= now) {
+            self.judge_at = None;
+            self.judge().await;
+        }
+        // Whose old name is still there (or has another file now) is a copy.
+        let copies: Vec<RelPath> = self
+            .renames
+            .iter()
+            .filter(|(_, since)| **since + RENAME_WAIT <= now)
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in copies {
+            if let Some(since) = self.renames.remove(&path) {
+                self.new.insert(path, since);
+            }
+        }
+        if self.new.values().any(|since| *since + NEW_FILE_AGE <= now) {
+            self.take_up_new(now).await;
+        }
+    }
+
+    async fn take(&mut self, command: FolderCommand) {
+        match command {
+            FolderCommand::Merge { writes, vector, reply } => {
+                drop(reply.send(self.merge(writes, vector).await))
+            }
+            FolderCommand::Write { fields, records, reply } => {
+                drop(reply.send(self.write(fields, records).await))
+            }
+            FolderCommand::Scanned { reply } if self.scanned => drop(reply.send(Ok(()))),
+            FolderCommand::Scanned { reply } => self.waiting_for_scan.push(reply),
+            FolderCommand::Vanished { doc, path, stat, seen, hash } => {
+                self.vanished.insert(doc, Vanished { path, stat, seen, hash });
+                self.judge_at = Some(Instant::now() + VANISH_TOGETHER);
+            }
+            FolderCommand::LookAt { path } => drop(self.new.insert(path, Instant::now())),
+            FolderCommand::DecideBrake { pass_on, reply } => {
+                drop(reply.send(self.decide_brake(pass_on).await))
+            }
+        }
+    }
+
+    // ---- the catalogue ----
+
+    /// Writes registers: journal first, then for all to see.
+    async fn write(&mut self, fields: Vec<(DocId, Field)>, mut records: Vec<Record>) -> Result<(), HubError> {
+        let agent = self.hub.agent();
+        let writes: Vec<Write> =
+            fields.into_iter().map(|(doc, field)| self.catalogue.write(doc, field, agent)).collect();
+        records.extend(writes.iter().cloned().map(Record::Catalogue));
+        self.commit(records, &writes, &BTreeMap::new()).await
+    }
+
+    async fn commit(
+        &mut self,
+        records: Vec<Record>,
+        writes: &[Write],
+        vector: &BTreeMap<AgentId, u64>,
+    ) -> Result<(), HubError> {
+        match self.hub.commit(records).await {
+            Ok(()) => {
+                self.hub.publish_catalogue(writes, vector);
+                self.resolve_clashes(writes);
+                Ok(())
+            }
+            Err(error) => {
+                // What is not durable was never there.
+                self.catalogue = self.hub.catalogue().clone();
+                Err(error)
+            }
+        }
+    }
+
+    async fn merge(&mut self, writes: Vec<Write>, vector: BTreeMap<AgentId, u64>) -> Result<(), HubError> {
+        let kept: Vec<Write> = writes.into_iter().filter(|write| self.catalogue.merge(write)).collect();
+        self.catalogue.merge_vector(&vector);
+        let mut records: Vec<Record> = kept.iter().cloned().map(Record::Catalogue).collect();
+        records.push(Record::Vector(vector.clone()));
+        self.commit(records, &kept, &vector).await
+    }
+
+    /// Two living documents at one path: the hub that others dial resolves it (RULES.md 12, 13).
+    fn resolve_clashes(&self, writes: &[Write]) {
+        if self.hub.0.joined {
+            return;
+        }
+        let paths: BTreeSet<&String> =
+            writes.iter().filter_map(|write| self.catalogue.get(&write.doc)?.path()).collect();
+        for path in paths {
+            if let [survivor, loser, ..] = self.catalogue.at(path) {
+                tokio::spawn(joining::resolve(self.hub.clone(), path.clone(), *survivor, *loser));
+            }
+        }
+        for write in writes {
+            if matches!(write.field, Field::Joined(_)) {
+                tokio::spawn(joining::follow(self.hub.clone(), write.doc));
+            }
+        }
+    }
+
+    // ---- hints ----
+
+    async fn hints(&mut self, batch: Vec<Hint>) {
+        for Hint { path, what } in batch {
+            match (path, what) {
+                (_, What::GitActivity) => {
+                    self.hub.note_git();
+                    self.git_files = 0;
+                }
+                (_, What::RootGone) => {
+                    self.hub.0.braked.store(true, Ordering::Relaxed);
+                    self.hub.tell(HubEvent::Brake { files: 0, why: "the folder itself is gone".to_owned() });
+                }
+                (path, What::LimitReached { hint }) => {
+                    self.hub.tell(HubEvent::WatchLimit { hint });
+                    let _ = path;
+                }
+                (_, What::Rescan) => self.scan_at = Some(Instant::now()),
+                (Some(path), what) => self.hint(path, what).await,
+                (None, _) => {}
+            }
+        }
+    }
+
+    async fn hint(&mut self, path: RelPath, what: What) {
+        if path.as_str() == syncline_disk::IGNORE_FILE {
+            self.reload_ignore().await;
+        }
+        let is_dir = matches!(
+            what,
+            What::Created { dir: true }
+                | What::Removed { dir: true }
+                | What::MovedFrom { dir: true, .. }
+                | What::MovedTo { dir: true, .. }
+        );
+        if is_dir {
+            self.directory(path, &what).await;
+            return;
+        }
+        let doc = self.hub.catalogue().at(path.as_str()).first().copied();
+        match doc {
+            Some(doc) => {
+                let reading = matches!(
+                    what,
+                    What::Opened | What::Accessed | What::ClosedNoWrite | What::Exchanged { .. }
+                );
+                if reading {
+                    // Evidence only: not worth waking a document for.
+                    if let Some(handle) = self.hub.running(doc) {
+                        let _ = handle.commands.try_send(Command::Hint(what));
+                    }
+                    return;
+                }
+                self.send_hint(doc, what);
+            }
+            None => match what {
+                What::Opened
+                | What::Accessed
+                | What::ClosedNoWrite
+                | What::Exchanged { .. }
+                | What::Metadata => {}
+                What::Removed { .. } | What::MovedFrom { .. } => drop(self.new.remove(&path)),
+                _ => {
+                    if self.may_be_new(&path) {
+                        self.new.insert(path, Instant::now());
+                    }
+                }
+            },
+        }
+    }
+
+    /// Never waits: a document whose mailbox is full will look at its file anyway, and the rescan heals.
+    fn send_hint(&mut self, doc: DocId, what: What) {
+        match self.hub.handle(doc) {
+            Ok(handle) => match handle.commands.try_send(Command::Hint(what)) {
+                Ok(()) => {}
+                Err(_) => {
+                    self.hub.forget_closed(doc);
+                    self.hub.visit([doc]);
+                    if let Ok(handle) = self.hub.handle(doc) {
+                        let _ = handle.commands.try_send(Command::Hint(What::Metadata));
+                    }
+                }
+            },
+            // Closing: nothing matters any more.
+            Err(_) => {}
+        }
+    }
+
+    async fn directory(&mut self, path: RelPath, what: &What) {
+        match what {
+            What::Removed { .. } | What::MovedFrom { .. } => {
+                let below = format!("{path}/");
+                let docs: Vec<DocId> = {
+                    let catalogue = self.hub.catalogue();
+                    catalogue.paths_under(&below).flat_map(|(_, docs)| docs.to_vec()).collect()
+                };
+                for doc in docs {
+                    self.send_hint(doc, What::Removed { dir: false });
+                }
+            }
+            _ => {
+                // Its files follow as hints of their own; a directory moved in may have brought files that
+                // no event tells of.
+                if self.may_be_new(&path) {
+                    self.new.insert(path, Instant::now());
+                }
+            }
+        }
+    }
+
+    async fn reload_ignore(&mut self) {
+        let folder = self.hub.0.folder.clone();
+        let loaded =
+            tokio::task::spawn_blocking(move || syncline_disk::IgnoreRules::load(folder.as_ref())).await;
+        if let Ok(Ok(rules)) = loaded {
+            *self.hub.0.ignore.write().unwrap_or_else(PoisonError::into_inner) = rules;
+            self.scan_at = Some(Instant::now());
+        }
+    }
+
+    fn may_be_new(&self, path: &RelPath) -> bool {
+        self.hub.0.only.as_ref().is_none_or(|only| only == path || path_above(path, only))
+            && !self.ignored(path, false)
+    }
+
+    fn ignored(&self, path: &RelPath, is_dir: bool) -> bool {
+        self.hub.0.ignore.read().unwrap_or_else(PoisonError::into_inner).is_ignored(path, is_dir)
+    }
+
+    // ---- scanning ----
+
+    /// Lists the whole folder: hands changed files to their documents, takes up new ones, and has missing
+    /// ones missed.
+    async fn scan(&mut self) -> Result<(), HubError> {
+        let states = self.hub.read_journal(|reader| Ok(reader.files()?)).await?;
+        let mut recorded: HashMap<DocId, (RelPath, FileStat)> = HashMap::with_capacity(states.len());
+        for (doc, state) in &states {
+            if let Ok(Some(place)) = place_of(state) {
+                self.hub.note_inode(*doc, &place.1);
+                recorded.insert(*doc, place);
+            }
+        }
+        let found = self.list_all().await?;
+        let known: HashMap<String, DocId> = {
+            let catalogue = self.hub.catalogue();
+            catalogue.paths().filter_map(|(path, docs)| Some((path.to_owned(), *docs.first()?))).collect()
+        };
+        self.files_before = known.len();
+        let mut present: BTreeSet<DocId> = BTreeSet::new();
+        let mut fresh = Vec::new();
+        for (path, stat) in found {
+            match known.get(path.as_str()) {
+                Some(doc) => {
+                    present.insert(*doc);
+                    let same = recorded.get(doc).is_some_and(|(at, then)| {
+                        *at == path && then.same_content(&stat) && then.mode == stat.mode
+                    });
+                    if !same {
+                        self.send_hint(*doc, What::Metadata);
+                        self.hub.visit([*doc]);
+                    }
+                }
+                None => fresh.push((path, stat)),
+            }
+        }
+        for doc in known.values().filter(|doc| !present.contains(doc)) {
+            // Never written here: its file is to be made. Otherwise it vanished while nobody looked.
+            if recorded.contains_key(doc) {
+                self.send_hint(*doc, What::Removed { dir: false });
+            }
+            self.hub.visit([*doc]);
+        }
+        self.tidy_temporaries().await;
+        let total = fresh.len();
+        let (renamed, created): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|(_, stat)| {
+            self.hub.doc_of_inode(stat).is_some_and(|doc| known.values().any(|known| *known == doc))
+        });
+        // May be renames: wait for the old name to be missed.
+        self.renames.extend(renamed.into_iter().map(|(path, _)| (path, Instant::now())));
+        let paths: Vec<RelPath> = created.into_iter().map(|(path, _)| path).collect();
+        for (index, chunk) in paths.chunks(CHUNK).enumerate() {
+            self.hub.tell(HubEvent::Scanning { done: index * CHUNK, total });
+            self.create(chunk.to_vec(), total > 1000).await?;
+        }
+        if total > 0 {
+            self.hub.tell(HubEvent::Scanning { done: total, total });
+        }
+        self.scanned = true;
+        self.waiting_for_scan.drain(..).for_each(|reply| drop(reply.send(Ok(()))));
+        Ok(())
+    }
+
+    async fn list_all(&self) -> Result<Vec<(RelPath, FileStat)>, HubError> {
+        let hub = self.hub.clone();
+        self.hub
+            .on_disk(move |folder| {
+                let ignore = hub.0.ignore.read().unwrap_or_else(PoisonError::into_inner);
+                let mut found = Vec::new();
+                let mut directories: Vec<Option<RelPath>> = vec![None];
+                while let Some(directory) = directories.pop() {
+                    let listing = match folder.list(directory.as_ref()) {
+                        Ok(listing) => listing,
+                        // It vanished since its parent was listed.
+                        Err(syncline_disk::DiskError::NotFound(_)) if directory.is_some() => continue,
+                        Err(error) => return Err(error),
+                    };
+                    for refused in listing.refused {
+                        hub.tell(HubEvent::Trouble {
+                            path: String::new(),
+                            what: format!("not synchronised: {refused}"),
+                        });
+                    }
+                    for entry in listing.entries {
+                        let is_dir = entry.stat.kind == FileKind::Directory;
+                        let only = hub.0.only.as_ref();
+                        if ignore.is_ignored(&entry.path, is_dir)
+                            || only.is_some_and(|only| *only != entry.path && !path_above(&entry.path, only))
+                        {
+                            continue;
+                        }
+                        match entry.stat.kind {
+                            FileKind::Directory => directories.push(Some(entry.path)),
+                            FileKind::File | FileKind::Link => found.push((entry.path, entry.stat)),
+                            FileKind::Other => {}
+                        }
+                    }
+                }
+                Ok(found)
+            })
+            .await
+    }
+
+    /// Temporaries that a crash left: those that hold nothing but what the journal knows are removed; any
+    /// other may be somebody's racing save, and is kept as a displaced content (RULES.md 1).
+    async fn tidy_temporaries(&mut self) {
+        if self.scanned {
+            return;
+        }
+        let Ok(left) = self.hub.on_disk(|folder| folder.temporaries()).await else { return };
+        for (path, hash) in left {
+            let read = path.clone();
+            let Ok(bytes) = self.hub.on_disk(move |folder| folder.read_temporary(&read)).await else {
+                continue;
+            };
+            // Durable before it goes: it may be the only copy.
+            if self.hub.keep_content(bytes.into()).await.is_ok() {
+                let _ = self.hub.on_disk(move |folder| folder.remove_temporary(&path, hash)).await;
+            }
+        }
+    }
+
+    // ---- new files ----
+
+    async fn take_up_new(&mut self, now: Instant) {
+        let due: Vec<RelPath> = self
+            .new
+            .iter()
+            .filter(|(_, since)| **since + NEW_FILE_AGE <= now)
+            .map(|(path, _)| path.clone())
+            .take(CHUNK)
+            .collect();
+        let (mut create, mut renames) = (Vec::new(), Vec::new());
+        for path in due {
+            let since = self.new.remove(&path).unwrap_or(now);
+            let doc = self.hub.catalogue().at(path.as_str()).first().copied();
+            if let Some(doc) = doc {
+                self.send_hint(doc, What::Metadata);
+                continue;
+            }
+            let at = path.clone();
+            let Ok(Some(stat)) = self.hub.on_disk(move |folder| folder.stat(&at)).await else { continue };
+            if stat.kind == FileKind::Directory {
+                self.list_new(path).await;
+                continue;
+            }
+            if stat.kind == FileKind::Other || self.ignored(&path, false) {
+                continue;
+            }
+            if let Some(doc) = self.renamed_from(&stat).await {
+                if self.vanished.contains_key(&doc) {
+                    self.rename(doc, &path).await;
+                    continue;
+                }
+                let since = self.renames.remove(&path).unwrap_or(since);
+                if now < since + RENAME_WAIT {
+                    // It is asked about again until the old name was missed.
+                    renames.push((path, since));
+                    continue;
+                }
+            }
+            create.push(path);
+        }
+        self.renames.extend(renames);
+        if let Err(error) = self.create(create, false).await {
+            self.hub.tell(HubEvent::Trouble { path: String::new(), what: error.to_string() });
+        }
+    }
+
+    async fn list_new(&mut self, directory: RelPath) {
+        let listed = directory.clone();
+        let Ok(listing) = self.hub.on_disk(move |folder| folder.list(Some(&listed))).await else { return };
+        for entry in listing.entries {
+            if self.may_be_new(&entry.path) && self.hub.catalogue().at(entry.path.as_str()).is_empty() {
+                self.new.entry(entry.path).or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    /// The living document whose file has this inode and is not where it was.
+    async fn renamed_from(&self, stat: &FileStat) -> Option<DocId> {
+        let doc = self.hub.doc_of_inode(stat)?;
+        let old = {
+            let catalogue = self.hub.catalogue();
+            let entry = catalogue.get(&doc).filter(|entry| entry.is_alive())?;
+            RelPath::parse(entry.path()?).ok()?
+        };
+        // A second name of the same inode (a hard link, an editor's backup) is a copy, not a rename.
+        let there = self.hub.on_disk(move |folder| folder.stat(&old)).await.ok().flatten();
+        there.is_none().then_some(doc)
+    }
+
+    async fn rename(&mut self, doc: DocId, to: &RelPath) {
+        let Some(vanished) = self.vanished.remove(&doc) else { return };
+        let fields = vec![(doc, Field::Path(to.as_str().to_owned()))];
+        match self.write(fields, Vec::new()).await {
+            Ok(()) => {
+                self.hub.tell(HubEvent::Renamed { from: vanished.path.to_string(), to: to.to_string() })
+            }
+            Err(error) => self.hub.tell(HubEvent::Trouble { path: to.to_string(), what: error.to_string() }),
+        }
+    }
+
+    /// Makes documents of files, in one commit. A path whose document was deleted gets that one back, with
+    /// its history.
+    async fn create(&mut self, paths: Vec<RelPath>, quiet: bool) -> Result<(), HubError> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let dead: HashMap<String, DocId> = {
+            let dead =
+                self.catalogue.iter().filter(|(_, entry)| !entry.is_alive() && entry.joined().is_none());
+            dead.filter_map(|(doc, entry)| Some((entry.path()?.clone(), *doc))).collect()
+        };
+        let readings = self
+            .hub
+            .on_disk(move |folder| {
+                let read = |path: RelPath| {
+                    let reading = folder.read(&path, MAX_DOCUMENT_BYTES as u64);
+                    (path, reading)
+                };
+                Ok(paths.into_iter().map(read).collect::<Vec<_>>())
+            })
+            .await?;
+        let (mut fields, mut records, mut created) = (Vec::new(), Vec::new(), Vec::new());
+        for (path, reading) in readings {
+            let (bytes, stat, link) = match reading {
+                Ok(Reading::Stable { bytes, stat, .. }) => (bytes, stat, false),
+                Ok(Reading::Link { target, stat }) => (target.into_bytes(), stat, true),
+                Ok(Reading::Busy { .. }) => {
+                    self.new.insert(path, Instant::now());
+                    continue;
+                }
+                Ok(Reading::TooLarge { stat, limit }) => {
+                    let what =
+                        format!("{} bytes long; files over {limit} bytes are not synchronised", stat.len);
+                    self.hub.tell(HubEvent::Trouble { path: path.to_string(), what });
+                    continue;
+                }
+                Ok(Reading::Missing | Reading::NotAFile { .. }) => continue,
+                Err(error) => {
+                    self.hub.tell(HubEvent::Trouble { path: path.to_string(), what: error.to_string() });
+                    continue;
+                }
+            };
+            if let Some(doc) = dead.get(path.as_str()) {
+                self.revive(*doc);
+                continue;
+            }
+            let doc = self.hub.new_doc_id();
+            let new = NewFile { hub: &self.hub, doc, path: &path, bytes, stat, link };
+            let heads = new.records(&mut fields, &mut records);
+            created.push((doc, path, stat, heads));
+        }
+        if created.is_empty() {
+            return Ok(());
+        }
+        self.write(fields, records).await?;
+        for (doc, path, stat, heads) in created {
+            self.hub.note_inode(doc, &stat);
+            if !heads.is_root() {
+                self.hub.publish(doc, heads);
+            }
+            if !quiet {
+                self.hub.tell(HubEvent::Created { path: path.to_string() });
+            }
+        }
+        Ok(())
+    }
+
+    fn revive(&self, doc: DocId) {
+        let hub = self.hub.clone();
+        tokio::spawn(async move { hub.send(doc, Command::Revive).await });
+    }
+
+    // ---- files that vanished ----
+
+    /// Decides about the files that have been missing for the grace period: renamed, deleted, or too many
+    /// at once.
+    async fn judge(&mut self) {
+        if self.vanished.is_empty() {
+            return;
+        }
+        // A new file with the inode of one of them is that one, renamed.
+        let candidates: Vec<RelPath> = self.new.keys().chain(self.renames.keys()).cloned().collect();
+        for path in candidates {
+            let at = path.clone();
+            let Ok(Some(stat)) = self.hub.on_disk(move |folder| folder.stat(&at)).await else { continue };
+            if let Some(doc) = self.hub.doc_of_inode(&stat)
+                && let Some(vanished) = self.vanished.get(&doc)
+                && vanished.stat.kind == stat.kind
+            {
+                self.new.remove(&path);
+                self.renames.remove(&path);
+                self.rename(doc, &path).await;
+            }
+        }
+        let living = self.hub.catalogue().paths().count();
+        let root_present = self.hub.on_disk(|folder| folder.list(None)).await.is_ok();
+        let input = BrakeInput {
+            root_present,
+            git_vanished: false,
+            git_burst: self.hub.git_at_work(),
+            files_before: living,
+            deleted: self.vanished.len(),
+        };
+        if let Brake::Stop(reason) = brake(&input) {
+            self.hub.0.braked.store(true, Ordering::Relaxed);
+            let why = format!("{reason:?}");
+            self.hub.tell(HubEvent::Brake { files: self.vanished.len(), why });
+            return;
+        }
+        self.delete_vanished().await;
+    }
+
+    async fn delete_vanished(&mut self) {
+        let vanished = std::mem::take(&mut self.vanished);
+        let mut fields = Vec::new();
+        for (doc, vanished) in &vanished {
+            let catalogue = self.hub.catalogue();
+            let Some(entry) = catalogue.get(doc).filter(|entry| entry.is_alive()) else { continue };
+            if entry.path().is_none_or(|path| path != vanished.path.as_str()) {
+                continue;
+            }
+            let opaque = matches!(entry.kind(), Some(Kind::Opaque | Kind::Link));
+            let life = Life::Deleted { seen: vanished.seen.clone(), hash: opaque.then_some(vanished.hash) };
+            fields.push((*doc, Field::Life(life)));
+        }
+        if fields.is_empty() {
+            return;
+        }
+        if let Err(error) = self.write(fields, Vec::new()).await {
+            self.hub.tell(HubEvent::Trouble { path: String::new(), what: error.to_string() });
+            self.vanished = vanished;
+            self.judge_at = Some(Instant::now() + Duration::from_secs(1));
+        }
+    }
+
+    async fn decide_brake(&mut self, pass_on: bool) -> Result<usize, HubError> {
+        let count = self.vanished.len();
+        self.hub.0.braked.store(false, Ordering::Relaxed);
+        if pass_on {
+            self.delete_vanished().await;
+        } else {
+            for doc in std::mem::take(&mut self.vanished).into_keys() {
+                let hub = self.hub.clone();
+                tokio::spawn(async move { hub.send(doc, Command::Recreate).await });
+            }
+        }
+        self.scan_at = Some(Instant::now());
+        Ok(count)
+    }
+}
+
+/// What is recorded of a file that becomes a document.
+struct NewFile<'a> {
+    hub: &'a Hub,
+    doc: DocId,
+    path: &'a RelPath,
+    bytes: Vec<u8>,
+    stat: FileStat,
+    link: bool,
+}
+
+impl NewFile<'_> {
+    fn records(self, fields: &mut Vec<(DocId, Field)>, records: &mut Vec<Record>) -> Heads {
+        let doc = self.doc;
+        let hash = ContentHash::of(&self.bytes);
+        let mut document = Document::new();
+        let mut state = FileState::default();
+        fields.push((doc, Field::Path(self.path.as_str().to_owned())));
+        let decoded = if self.link { Decoded::Opaque } else { syncline_disk::decode(&self.bytes) };
+        match decoded {
+            Decoded::Text { text, form } => {
+                fields.push((doc, Field::Kind(Kind::Text)));
+                let form = Form { bom: form.bom, crlf: form.endings == LineEndings::CrLf };
+                if form != Form::default() {
+                    fields.push((doc, Field::Form(form)));
+                }
+                let meta = self.hub.file_meta();
+                // One insertion into an empty text cannot be refused.
+                if document.edit(&[Edit::insert(0, text)], self.hub.agent(), &meta).is_ok()
+                    && document.events() > 0
+                {
+                    let batch = document.events_in(0..document.events()).encode();
+                    let heads = document.portable(document.version());
+                    records.push(Record::Events { doc, batch, heads });
+                }
+            }
+            Decoded::Opaque => {
+                fields.push((doc, Field::Kind(if self.link { Kind::Link } else { Kind::Opaque })));
+                let content = Content { hash: *hash.as_bytes(), len: self.bytes.len() as u64 };
+                records.push(Record::Content { hash: content.hash, bytes: self.bytes });
+                fields.push((doc, Field::Content(content)));
+            }
+        }
+        fields.push((doc, Field::Mode(self.stat.mode & 0o777)));
+        fields.push((doc, Field::Life(Life::Alive)));
+        let version = document.version().clone();
+        state.candidates.push(Candidate::new_hashed(version.clone(), hash, Maker::Other));
+        state.on_disk =
+            Some(OnDisk { path: self.path.clone(), hash, version: version.clone(), stat: self.stat });
+        records.push(Record::File { doc, state: state.encode(&document) });
+        document.portable(&version)
+    }
+}
+
+fn path_above(directory: &RelPath, path: &RelPath) -> bool {
+    path.is_below(directory)
+}
+
+/// The thread that only drains the watch, so that the kernel's queue does not overflow while we work.
+fn drain(hub: Hub, mut watch: Box<dyn Watch>) -> mpsc::Receiver<Vec<Hint>> {
+    let (hints, received) = mpsc::channel(256);
+    let weak = std::sync::Arc::downgrade(&hub.0);
+    drop(hub);
+    let run = move || {
+        while weak.upgrade().is_some() {
+            match watch.next(Duration::from_millis(500)) {
+                Ok(batch) if batch.is_empty() => {
+                    if hints.is_closed() {
+                        return;
+                    }
+                }
+                // The watch itself coalesces while this waits for room.
+                Ok(batch) => {
+                    if hints.blocking_send(batch).is_err() {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    };
+    // Without the thread the rescan still finds everything.
+    drop(std::thread::Builder::new().name("watch".to_owned()).spawn(run));
+    received
+}
+
+fn never() -> mpsc::Receiver<Vec<Hint>> {
+    let (keep, received) = mpsc::channel(1);
+    // Never sends and never closes: the watch is gone, commands go on.
+    std::mem::forget(keep);
+    received
+}

@@ -1,0 +1,610 @@
+//! The hub: what sessions, links and programs ask of it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+use syncline_disk::{ContentHash, Folder, IgnoreRules, RelPath};
+use syncline_engine::catalogue::{Catalogue, DocId, Field, Kind, Write};
+use syncline_engine::{AgentId, EventBatch, Heads, Meta};
+use syncline_protocol::replica::Have;
+use syncline_store::{Journal, LogReader, Opener, Record};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::document::{Command, DocumentTask};
+use crate::error::HubError;
+use crate::event::HubEvent;
+use crate::feed::{ChangeFeed, Feeds};
+use crate::folder::{FolderCommand, FolderTask};
+use crate::text_session::{Party, TextSession};
+
+/// How many documents' files are brought in step at once.
+const VISITS: usize = 48;
+/// How many commands may wait for one document; who has more waits.
+const MAILBOX: usize = 256;
+
+/// What a hub needs to run.
+pub struct Options {
+    /// The folder.
+    pub folder: Arc<dyn Folder>,
+    /// Opens its journal.
+    pub log: Opener,
+    /// Share only this file of the folder.
+    pub only: Option<RelPath>,
+    /// What the folder is called.
+    pub name: String,
+    /// The folder has a peer elsewhere: differences found at the start wait for its history (RULES.md 8).
+    pub joined: bool,
+    /// Where random numbers start: agents, document ids, temporaries' names.
+    pub seed: u64,
+    /// Milliseconds since 1970.
+    pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Who is named as the author of saves: the machine's or the person's name.
+    pub author: String,
+}
+
+/// A set of documents, a journal, a folder, and any number of sessions. A cheap handle.
+#[derive(Clone)]
+pub struct Hub(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub agent: AgentId,
+    pub folder: Arc<dyn Folder>,
+    pub ignore: RwLock<IgnoreRules>,
+    pub only: Option<RelPath>,
+    pub joined: bool,
+    pub author: Arc<str>,
+    name: String,
+    folder_id: Mutex<[u8; 16]>,
+    journal: Journal,
+    reader: Mutex<Box<dyn LogReader>>,
+    random: Mutex<fastrand::Rng>,
+    clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Only what is durable: the folder's task merges into it after the commit (RULES.md 11).
+    published: RwLock<Catalogue>,
+    catalogue_changes: watch::Sender<u64>,
+    heads: Mutex<HashMap<DocId, Heads>>,
+    feeds: Feeds,
+    documents: Mutex<HashMap<DocId, Handle>>,
+    folder_commands: mpsc::Sender<FolderCommand>,
+    /// Which document's file has an inode: how a rename is told from a deletion and a new file.
+    pub inodes: Mutex<HashMap<(u64, u64), DocId>>,
+    /// Open once differences found at the start may be entered.
+    pub gate: watch::Sender<bool>,
+    /// A mass deletion was found: nothing is deleted or written again until somebody decides.
+    pub braked: AtomicBool,
+    /// Until when git is taken to be at work, in ms of the hub's own monotonic clock.
+    git_until: AtomicU64,
+    pub started: Instant,
+    pub visits: Arc<Semaphore>,
+    to_visit: Mutex<BTreeSet<DocId>>,
+    visit_wanted: tokio::sync::Notify,
+    pub events: broadcast::Sender<HubEvent>,
+    closing: watch::Sender<bool>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Handle {
+    pub commands: mpsc::Sender<Command>,
+    /// Counts the document's durable versions.
+    pub durable: watch::Receiver<u64>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hub {
+    /// Opens the journal, reads the catalogue, and starts to watch and scan the folder. Call within a tokio
+    /// runtime. Returns when the journal is read; [`Hub::scanned`] waits for the first scan.
+    ///
+    /// # Errors
+    /// [`HubError::Store`] when the journal cannot be opened, [`HubError::Disk`] when the folder cannot be
+    /// watched.
+    pub async fn open(options: Options) -> Result<Hub, HubError> {
+        let Options { folder, mut log, only, name, joined, seed, clock, author } = options;
+        let mut random = fastrand::Rng::with_seed(seed);
+        let reader = log()?.reader()?;
+        let journal = Journal::start(log)?;
+        let mut catalogue = Catalogue::new();
+        reader.catalogue()?.iter().for_each(|write| drop(catalogue.merge(write)));
+        catalogue.merge_vector(&reader.vector()?);
+        let heads = reader.heads()?.into_iter().collect();
+        let (folder_commands, folder_mailbox) = mpsc::channel(1024);
+        let stored_id = reader.setting("folder_id")?.and_then(|id| <[u8; 16]>::try_from(id).ok());
+        let ignore = {
+            let folder = folder.clone();
+            blocking(move || IgnoreRules::load(folder.as_ref())).await??
+        };
+        let watch = {
+            let folder = folder.clone();
+            blocking(move || folder.watch()).await??
+        };
+        let inner = Inner {
+            agent: AgentId::from_random(random.u128(..)),
+            folder,
+            ignore: RwLock::new(ignore),
+            only,
+            joined,
+            author: author.into(),
+            name,
+            folder_id: Mutex::new(stored_id.unwrap_or_else(|| random.u128(..).to_be_bytes())),
+            journal,
+            reader: Mutex::new(reader),
+            random: Mutex::new(random),
+            clock,
+            published: RwLock::new(catalogue.clone()),
+            catalogue_changes: watch::Sender::new(0),
+            heads: Mutex::new(heads),
+            feeds: Feeds::default(),
+            documents: Mutex::default(),
+            folder_commands,
+            inodes: Mutex::default(),
+            gate: watch::Sender::new(!joined),
+            braked: AtomicBool::new(false),
+            git_until: AtomicU64::new(0),
+            started: Instant::now(),
+            visits: Arc::new(Semaphore::new(VISITS)),
+            to_visit: Mutex::default(),
+            visit_wanted: tokio::sync::Notify::new(),
+            events: broadcast::Sender::new(1024),
+            closing: watch::Sender::new(false),
+        };
+        let hub = Hub(Arc::new(inner));
+        if stored_id.is_none() {
+            let value = hub.folder_id().to_vec();
+            hub.commit(vec![Record::Setting { name: "folder_id".into(), value }]).await?;
+        }
+        tokio::spawn(FolderTask::new(hub.clone(), catalogue, folder_mailbox).run(watch));
+        tokio::spawn(hub.clone().visit_documents());
+        Ok(hub)
+    }
+
+    /// Stops all tasks; what was acknowledged is in the journal.
+    pub fn close(&self) {
+        self.0.closing.send_replace(true);
+        lock(&self.0.documents).clear();
+    }
+
+    /// Resolves when the hub is closing.
+    pub async fn closed(&self) {
+        let mut closing = self.0.closing.subscribe();
+        // An error means that the hub is gone altogether.
+        let _ = closing.wait_for(|closing| *closing).await;
+    }
+
+    /// This opening's agent: new each time (RULES.md 8).
+    pub fn agent(&self) -> AgentId {
+        self.0.agent
+    }
+
+    /// The shared folder's id, the same on every hub that has joined it.
+    pub fn folder_id(&self) -> [u8; 16] {
+        *lock(&self.0.folder_id)
+    }
+
+    /// Takes the id of the folder that was joined.
+    pub fn adopt_folder_id(&self, id: [u8; 16]) {
+        let old = std::mem::replace(&mut *lock(&self.0.folder_id), id);
+        if old != id {
+            let record = Record::Setting { name: "folder_id".into(), value: id.to_vec() };
+            // Not waited for: after a crash it is learnt again.
+            self.0.journal.commit(vec![record], |_| ());
+        }
+    }
+
+    /// What the folder is called.
+    pub fn folder_name(&self) -> String {
+        self.0.name.clone()
+    }
+
+    /// Whether only one file of the folder is shared.
+    pub fn single_file(&self) -> bool {
+        self.0.only.is_some()
+    }
+
+    /// Notable events from now on. A slow reader misses the oldest.
+    pub fn events(&self) -> broadcast::Receiver<HubEvent> {
+        self.0.events.subscribe()
+    }
+
+    pub(crate) fn tell(&self, event: HubEvent) {
+        // Nobody may be listening.
+        let _ = self.0.events.send(event);
+    }
+
+    /// A link has merged the peer's whole history: differences found at the start may be entered.
+    pub fn peer_synced(&self) {
+        self.0.gate.send_replace(true);
+    }
+
+    // ---- catalogue ----
+
+    pub(crate) fn catalogue(&self) -> RwLockReadGuard<'_, Catalogue> {
+        self.0.published.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of each agent, how many catalogue writes are known (and durable).
+    pub fn catalogue_vector(&self) -> BTreeMap<AgentId, u64> {
+        self.catalogue().vector().clone()
+    }
+
+    /// The catalogue writes that a replica with this vector lacks, and the vector it has after them.
+    pub fn catalogue_since(&self, vector: &BTreeMap<AgentId, u64>) -> (Vec<Write>, BTreeMap<AgentId, u64>) {
+        let catalogue = self.catalogue();
+        (catalogue.writes_since(vector), catalogue.vector().clone())
+    }
+
+    /// Counts the catalogue's durable versions.
+    pub fn catalogue_changed(&self) -> watch::Receiver<u64> {
+        self.0.catalogue_changes.subscribe()
+    }
+
+    /// Merges catalogue writes from a peer, which has told its whole vector with them. Durable on return.
+    ///
+    /// # Errors
+    /// [`HubError::StorageFull`], [`HubError::Store`].
+    pub async fn merge_catalogue(
+        &self,
+        writes: Vec<Write>,
+        vector: BTreeMap<AgentId, u64>,
+    ) -> Result<(), HubError> {
+        self.ask_folder(|reply| FolderCommand::Merge { writes, vector, reply }).await
+    }
+
+    /// Writes registers, with other records in the same commit. Durable on return.
+    pub(crate) async fn write_catalogue(
+        &self,
+        fields: Vec<(DocId, Field)>,
+        records: Vec<Record>,
+    ) -> Result<(), HubError> {
+        self.ask_folder(|reply| FolderCommand::Write { fields, records, reply }).await
+    }
+
+    pub(crate) async fn tell_folder(&self, command: FolderCommand) {
+        // The folder's task ends only with the hub.
+        let _ = self.0.folder_commands.send(command).await;
+    }
+
+    async fn ask_folder<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, HubError>>) -> FolderCommand,
+    ) -> Result<T, HubError> {
+        let (reply, answer) = oneshot::channel();
+        self.tell_folder(command(reply)).await;
+        answer.await.map_err(|_| HubError::Closed)?
+    }
+
+    /// Makes durable writes visible, and has the files of the documents they concern brought in step.
+    pub(crate) fn publish_catalogue(&self, writes: &[Write], vector: &BTreeMap<AgentId, u64>) {
+        {
+            let mut published = self.0.published.write().unwrap_or_else(PoisonError::into_inner);
+            writes.iter().for_each(|write| drop(published.merge(write)));
+            published.merge_vector(vector);
+        }
+        self.0.catalogue_changes.send_modify(|count| *count += 1);
+        self.visit(writes.iter().map(|write| write.doc));
+    }
+
+    /// Waits for the first scan of the folder.
+    pub async fn scanned(&self) -> Result<(), HubError> {
+        self.ask_folder(|reply| FolderCommand::Scanned { reply }).await
+    }
+
+    /// Says what to do about a mass deletion that was held: pass it on, or write the files again.
+    ///
+    /// # Errors
+    /// [`HubError::Closed`].
+    pub async fn decide_brake(&self, pass_on: bool) -> Result<usize, HubError> {
+        self.ask_folder(|reply| FolderCommand::DecideBrake { pass_on, reply }).await
+    }
+
+    /// Brings a deleted file back, as it was when it was deleted.
+    ///
+    /// # Errors
+    /// [`HubError::UnknownDocument`] when nothing was deleted at that path.
+    pub async fn restore(&self, path: &str) -> Result<(), HubError> {
+        let found = {
+            let catalogue = self.catalogue();
+            let dead = catalogue.iter().filter(|(_, entry)| {
+                !entry.is_alive() && entry.joined().is_none() && entry.path().is_some_and(|at| at == path)
+            });
+            dead.max_by_key(|(_, entry)| entry.stamp(2)).map(|(doc, _)| *doc)
+        };
+        let doc = found.ok_or_else(|| HubError::UnknownDocument { name: path.to_owned() })?;
+        self.write_catalogue(vec![(doc, Field::Life(syncline_engine::catalogue::Life::Alive))], Vec::new())
+            .await
+    }
+
+    /// The paths of all living documents, sorted.
+    pub fn document_paths(&self) -> Vec<String> {
+        self.catalogue().paths().map(|(path, _)| path.to_owned()).collect()
+    }
+
+    /// The document at a path.
+    pub fn document_at(&self, path: &str) -> Option<DocId> {
+        self.catalogue().at(path).first().copied()
+    }
+
+    /// The hash of the content of a document that is not text.
+    pub fn content_hash(&self, doc: DocId) -> Option<[u8; 32]> {
+        self.catalogue().get(&doc)?.content().map(|content| content.hash)
+    }
+
+    // ---- documents ----
+
+    /// Every document with events, at its durable version.
+    pub fn heads(&self) -> Vec<(DocId, Heads)> {
+        lock(&self.0.heads).iter().map(|(doc, heads)| (*doc, heads.clone())).collect()
+    }
+
+    /// A document's durable version.
+    pub fn heads_of(&self, doc: DocId) -> Heads {
+        lock(&self.0.heads).get(&doc).cloned().unwrap_or_default()
+    }
+
+    /// Which documents change from now on.
+    pub fn changes(&self) -> ChangeFeed {
+        self.0.feeds.subscribe()
+    }
+
+    pub(crate) fn publish(&self, doc: DocId, heads: Heads) {
+        self.0.feeds.changed(doc, &heads);
+        lock(&self.0.heads).insert(doc, heads);
+    }
+
+    /// Merges a peer's events. Durable on return; gives the version after them.
+    ///
+    /// # Errors
+    /// [`HubError::Missing`], [`HubError::Equivocation`], [`HubError::BadPosition`]: refused whole.
+    pub async fn merge_events(&self, doc: DocId, batch: EventBatch) -> Result<Heads, HubError> {
+        self.ask(doc, |reply| Command::Merge { batch, reply }).await
+    }
+
+    /// The events that a replica lacks which has these, and the version after them.
+    ///
+    /// # Errors
+    /// [`HubError::Damaged`], [`HubError::Store`].
+    pub async fn events_since(&self, doc: DocId, have: Have) -> Result<(EventBatch, Heads), HubError> {
+        self.ask(doc, |reply| Command::EventsSince { have, reply }).await
+    }
+
+    /// Of each agent, how many of its events a document has.
+    ///
+    /// # Errors
+    /// As [`Hub::events_since`].
+    pub async fn vector_of(&self, doc: DocId) -> Result<Vec<(AgentId, u64)>, HubError> {
+        self.ask(doc, |reply| Command::Vector { reply }).await
+    }
+
+    pub(crate) async fn ask<T>(
+        &self,
+        doc: DocId,
+        command: impl FnOnce(oneshot::Sender<Result<T, HubError>>) -> Command,
+    ) -> Result<T, HubError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(doc, command(reply)).await?;
+        answer.await.map_err(|_| HubError::Closed)?
+    }
+
+    /// Hands a command to a document's task, starting one if none runs.
+    pub(crate) async fn send(&self, doc: DocId, command: Command) -> Result<(), HubError> {
+        let mut command = command;
+        loop {
+            let handle = self.handle(doc)?;
+            match handle.commands.send(command).await {
+                Ok(()) => return Ok(()),
+                // It ended (idle) between looking it up and sending: start another.
+                Err(refused) => command = refused.0,
+            }
+            self.forget(doc, &handle.commands);
+        }
+    }
+
+    pub(crate) fn handle(&self, doc: DocId) -> Result<Handle, HubError> {
+        if *self.0.closing.borrow() {
+            return Err(HubError::Closed);
+        }
+        let mut documents = lock(&self.0.documents);
+        if let Some(handle) = documents.get(&doc)
+            && !handle.commands.is_closed()
+        {
+            return Ok(handle.clone());
+        }
+        let (commands, mailbox) = mpsc::channel(MAILBOX);
+        let (published, durable) = watch::channel(0);
+        let handle = Handle { commands, durable };
+        documents.insert(doc, handle.clone());
+        tokio::spawn(DocumentTask::new(self.clone(), doc, mailbox, published).run());
+        Ok(handle)
+    }
+
+    /// The task of a document, if one runs.
+    pub(crate) fn running(&self, doc: DocId) -> Option<Handle> {
+        lock(&self.0.documents).get(&doc).cloned()
+    }
+
+    /// How many documents are in memory.
+    pub fn live_documents(&self) -> usize {
+        lock(&self.0.documents).len()
+    }
+
+    /// Takes an ended (or ending) task out of the register, if it is still the registered one.
+    pub(crate) fn forget(&self, doc: DocId, commands: &mpsc::Sender<Command>) {
+        let mut documents = lock(&self.0.documents);
+        if documents.get(&doc).is_some_and(|handle| handle.commands.same_channel(commands)) {
+            documents.remove(&doc);
+        }
+    }
+
+    pub(crate) fn forget_closed(&self, doc: DocId) {
+        let mut documents = lock(&self.0.documents);
+        if documents.get(&doc).is_some_and(|handle| handle.commands.is_closed()) {
+            documents.remove(&doc);
+        }
+    }
+
+    /// Has the files of these documents brought in step, a bounded number at once.
+    pub(crate) fn visit(&self, docs: impl IntoIterator<Item = DocId>) {
+        lock(&self.0.to_visit).extend(docs);
+        self.0.visit_wanted.notify_one();
+    }
+
+    /// How many documents wait for their files to be brought in step, or are at it.
+    pub fn unsettled(&self) -> usize {
+        lock(&self.0.to_visit).len() + (VISITS - self.0.visits.available_permits())
+    }
+
+    async fn visit_documents(self) {
+        let closing = self.closed();
+        let visit = async {
+            loop {
+                let Ok(permit) = self.0.visits.clone().acquire_owned().await else { return };
+                let doc = loop {
+                    let notified = self.0.visit_wanted.notified();
+                    if let Some(doc) = lock(&self.0.to_visit).pop_first() {
+                        break doc;
+                    }
+                    notified.await;
+                };
+                if self.send(doc, Command::Visit { permit: Some(permit) }).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = closing => {}
+            () = visit => {}
+        }
+    }
+
+    // ---- contents of opaque files ----
+
+    /// The content with this hash, if it is in the journal.
+    ///
+    /// # Errors
+    /// [`HubError::Store`].
+    pub async fn content(&self, hash: [u8; 32]) -> Result<Option<Arc<[u8]>>, HubError> {
+        self.read_journal(move |reader| Ok(reader.content(&hash)?.map(Arc::from))).await
+    }
+
+    /// Keeps a content; durable on return. Gives its hash.
+    ///
+    /// # Errors
+    /// [`HubError::StorageFull`], [`HubError::Store`].
+    pub async fn keep_content(&self, bytes: Arc<[u8]>) -> Result<[u8; 32], HubError> {
+        let hash = *ContentHash::of(&bytes).as_bytes();
+        self.commit(vec![Record::Content { hash, bytes: bytes.to_vec() }]).await?;
+        let waiting: Vec<DocId> = {
+            let catalogue = self.catalogue();
+            let of = catalogue
+                .iter()
+                .filter(|(_, entry)| entry.content().is_some_and(|content| content.hash == hash));
+            of.map(|(doc, _)| *doc).collect()
+        };
+        self.visit(waiting);
+        Ok(hash)
+    }
+
+    /// Contents that the catalogue names for living files and the journal does not have.
+    pub fn wanted_contents(&self) -> Vec<[u8; 32]> {
+        let named: BTreeSet<[u8; 32]> = {
+            let catalogue = self.catalogue();
+            let alive = catalogue.iter().filter(|(_, entry)| {
+                entry.is_alive() && matches!(entry.kind(), Some(Kind::Opaque | Kind::Link))
+            });
+            alive.filter_map(|(_, entry)| entry.content().map(|content| content.hash)).collect()
+        };
+        let reader = lock(&self.0.reader);
+        // A content that cannot be looked up is asked for again: that does no harm.
+        named.into_iter().filter(|hash| !reader.has_content(hash).unwrap_or(false)).collect()
+    }
+
+    // ---- text sessions ----
+
+    /// Opens a session on a text document: at a path, or the folder's only (otherwise first) text.
+    ///
+    /// # Errors
+    /// [`HubError::UnknownDocument`], [`HubError::NotText`].
+    pub async fn open_text(&self, path: Option<&str>, party: Party) -> Result<TextSession, HubError> {
+        TextSession::open(self.clone(), path, party).await
+    }
+
+    // ---- for the tasks ----
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        (self.0.clock)()
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
+    pub(crate) fn random_u64(&self) -> u64 {
+        lock(&self.0.random).u64(..)
+    }
+
+    pub(crate) fn new_doc_id(&self) -> DocId {
+        DocId(lock(&self.0.random).u128(..).to_be_bytes())
+    }
+
+    pub(crate) fn file_meta(&self) -> Meta {
+        Meta { author: self.0.author.clone(), channel: "file".into(), time_ms: self.now_ms() }
+    }
+
+    /// git is at work: saves in the next moments mean what they say.
+    pub(crate) fn note_git(&self) {
+        let until = self.uptime() + Duration::from_millis(1500);
+        self.0.git_until.store(until.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn git_at_work(&self) -> bool {
+        (self.uptime().as_millis() as u64) < self.0.git_until.load(Ordering::Relaxed)
+    }
+
+    pub(crate) async fn commit(&self, records: Vec<Record>) -> Result<(), HubError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let (done, answer) = oneshot::channel();
+        self.0.journal.commit(records, move |result| drop(done.send(result)));
+        Ok(answer.await.map_err(|_| HubError::Closed)??)
+    }
+
+    pub(crate) async fn read_journal<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn LogReader) -> Result<T, HubError> + Send + 'static,
+    ) -> Result<T, HubError> {
+        let hub = self.clone();
+        blocking(move || read(lock(&hub.0.reader).as_ref())).await?
+    }
+
+    /// Runs a call to the folder on a worker thread.
+    pub(crate) async fn on_disk<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&dyn Folder) -> Result<T, syncline_disk::DiskError> + Send + 'static,
+    ) -> Result<T, HubError> {
+        let folder = self.0.folder.clone();
+        Ok(blocking(move || run(folder.as_ref())).await??)
+    }
+
+    pub(crate) fn note_inode(&self, doc: DocId, stat: &syncline_disk::FileStat) {
+        lock(&self.0.inodes).insert((stat.device, stat.inode), doc);
+    }
+
+    pub(crate) fn forget_inode(&self, doc: DocId, stat: &syncline_disk::FileStat) {
+        let mut inodes = lock(&self.0.inodes);
+        if inodes.get(&(stat.device, stat.inode)) == Some(&doc) {
+            inodes.remove(&(stat.device, stat.inode));
+        }
+    }
+
+    pub(crate) fn doc_of_inode(&self, stat: &syncline_disk::FileStat) -> Option<DocId> {
+        lock(&self.0.inodes).get(&(stat.device, stat.inode)).copied()
+    }
+}
+
+async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Result<T, HubError> {
+    tokio::task::spawn_blocking(run).await.map_err(|_| HubError::Closed)
+}

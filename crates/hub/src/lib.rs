@@ -1,0 +1,23 @@
+//! Live documents joined to sessions: a task per document, group commit, the file session, the catalogue.
+//!
+//! [`Hub`] is what links, sessions and programs ask. Behind it one task per document in use
+//! ([`document`](self)) applies edits, records them, and only then tells anybody; the folder's task owns the
+//! catalogue. The file session (`file`, deciding by the pure functions in [`mirror`]) is a party like any
+//! other: what somebody saves is an edit made at the version they saw.
+
+mod document;
+mod error;
+mod event;
+mod feed;
+mod file;
+mod folder;
+mod hub;
+mod joining;
+pub mod mirror;
+mod text_session;
+
+pub use error::HubError;
+pub use event::HubEvent;
+pub use feed::ChangeFeed;
+pub use hub::{Hub, Options};
+pub use text_session::{Party, TextNow, TextSession, Uploaded};

@@ -1,0 +1,255 @@
+//! Which version had the maker of a save seen? One pure function decides (RULES.md 2).
+//!
+//! A save replaces a whole file. Taken at its word it reverts everything that its maker did not know of.
+//! So before it is entered, its *base* is inferred: the version from which it needs the least new text. The
+//! candidates are what the file held: every save made by others, and what we wrote. An edit that came by a
+//! write of ours is *foreign* to the makers of saves; leaving it out means that it was not known, unless an
+//! earlier save already contained it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use syncline_engine::{DiffCost, diff_cost, line_hunks};
+
+use super::candidates::{Candidate, Evidence, Maker};
+
+/// A save of which no line and less than this share (in percent) stems from any candidate is another file.
+const RESEMBLES_PERCENT: usize = 40;
+
+/// What is known when a save is found.
+pub struct Save<'a> {
+    /// What the file held, oldest first; the last is what it held before this save.
+    pub candidates: &'a [Candidate],
+    /// The text of each candidate; `None` where it is not at hand (too large to keep).
+    pub texts: &'a [Option<Arc<str>>],
+    /// The text found now.
+    pub text: &'a str,
+    /// A save with exactly this text was taken for an unchanged old one just before: twice is meant.
+    pub repeated: bool,
+    /// git is at work in the folder: a checkout means what it says.
+    pub git: bool,
+}
+
+/// Why a base was chosen, for `syncline why`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// It is what the file held: nobody else's edit lies between.
+    Newest,
+    /// It is the candidate from which the save needs the least change.
+    LeastChange,
+    /// The maker had seen an older version; what came since is kept.
+    Stale,
+    /// It equals an older version: an old buffer saved unchanged. No edit; the file is written again.
+    Unchanged,
+    /// The same bytes came a second time after being taken for an old buffer: they are meant.
+    Repeated,
+    /// git replaced the file.
+    Git,
+    /// It has nothing in common with any version: another file was put here.
+    Unrelated,
+    /// Nobody ever read or wrote this file but us: the writer cannot have known it.
+    Blind,
+}
+
+/// The base of a save: `candidates[index]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Base {
+    /// Which candidate.
+    pub index: usize,
+    /// Whether the save is an edit at all.
+    pub edit: bool,
+    /// Why.
+    pub why: Why,
+}
+
+/// Finds the base of a save. `None` when there is no candidate at all.
+pub fn infer_base(save: &Save<'_>) -> Option<Base> {
+    let newest = save.candidates.len().checked_sub(1)?;
+    let meant = |why| Some(Base { index: newest, edit: true, why });
+    if save.git {
+        return meant(Why::Git);
+    }
+    if save.repeated {
+        return meant(Why::Repeated);
+    }
+    let mut considered = epochs(save.candidates);
+    // Whoever has an earlier save's own lines has seen that save: what is older cannot be the base, or
+    // those lines would be entered twice.
+    let proof = considered.iter().rposition(|&index| contains_own_lines(save, index));
+    considered.drain(..proof.unwrap_or(0));
+    if considered.len() == 1 {
+        // Nobody else's edit since the last save: whatever is missing now was taken out on purpose.
+        return meant(Why::Newest);
+    }
+    let known =
+        |candidate: &Candidate| candidate.maker == Maker::Other || candidate.evidence != Evidence::Unread;
+    if !save.candidates.iter().any(known) {
+        return meant(Why::Blind);
+    }
+    let text_of = |index: usize| save.texts.get(index).and_then(Option::as_deref);
+    for &index in considered.iter().rev() {
+        if index != newest && text_of(index) == Some(save.text) {
+            return Some(Base { index, edit: false, why: Why::Unchanged });
+        }
+    }
+    let best = considered
+        .iter()
+        .filter_map(|&index| Some((index, diff_cost(text_of(index)?, save.text))))
+        .min_by_key(|&(index, cost)| (cost, save.candidates[index].evidence.rank(), usize::MAX - index));
+    let Some((index, cost)) = best else { return meant(Why::Newest) };
+    if unrelated(save.text, &cost) {
+        return meant(Why::Unrelated);
+    }
+    let why = if index == newest { Why::LeastChange } else { Why::Stale };
+    Some(Base { index, edit: true, why })
+}
+
+/// The candidates that can be told apart by foreign edits: of each run of saves by others without a foreign
+/// edit between, only the last; each write of ours that brought one; and always the newest.
+fn epochs(candidates: &[Candidate]) -> Vec<usize> {
+    let mut out: Vec<usize> = Vec::new();
+    for (index, candidate) in candidates.iter().enumerate() {
+        match out.last() {
+            // A write of ours that changed nothing, or a save on top of whatever came before it.
+            Some(&last) if candidate.hash == candidates[last].hash => out.truncate(out.len() - 1),
+            Some(&last) if candidate.maker == Maker::Other && candidates[last].maker == Maker::Other => {
+                out.truncate(out.len() - 1);
+            }
+            _ => {}
+        }
+        out.push(index);
+    }
+    out
+}
+
+/// Whether the save has every whole line that the candidate, a save, had added to its own base.
+fn contains_own_lines(save: &Save<'_>, index: usize) -> bool {
+    let text_of = |index: usize| save.texts.get(index).and_then(Option::as_deref);
+    let candidate = &save.candidates[index];
+    if candidate.maker == Maker::Us {
+        return false;
+    }
+    let base = save.candidates[..index].iter().rposition(|older| Some(older.hash) == candidate.base);
+    let (Some(base), Some(own)) = (base.and_then(text_of), text_of(index)) else { return false };
+    let added: Vec<&str> = line_hunks(base, own)
+        .into_iter()
+        .flat_map(|(_, after)| own[after].lines())
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let lines: HashSet<&str> = save.text.lines().collect();
+    !added.is_empty() && added.iter().all(|line| lines.contains(line))
+}
+
+/// Whether no whole line and little of the text stems from the candidate that comes nearest.
+fn unrelated(text: &str, cost: &DiffCost) -> bool {
+    let (lines, length) = (text.lines().count(), text.chars().count());
+    let kept = length - cost.inserted.min(length);
+    lines > 0 && cost.inserted_lines >= lines && kept * 100 < length * RESEMBLES_PERCENT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Evidence::{Read, Unread};
+    use Maker::{Other, Us};
+    use syncline_engine::Version;
+
+    /// A table of cases: what the file held, the save, and the base it must have.
+    fn infer(
+        held: &[(&str, Maker, Evidence)],
+        text: &str,
+        change: impl Fn(&mut Save<'_>),
+    ) -> (usize, bool, Why) {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for (text, maker, evidence) in held {
+            let mut candidate = Candidate::new(Version::root(), text.as_bytes(), *maker, *evidence);
+            candidate.base = candidates.last().map(|before: &Candidate| before.hash);
+            candidates.push(candidate);
+        }
+        let texts: Vec<_> = held.iter().map(|(text, _, _)| Some(Arc::from(*text))).collect();
+        let mut save = Save { candidates: &candidates, texts: &texts, text, repeated: false, git: false };
+        change(&mut save);
+        let base = infer_base(&save).unwrap();
+        (base.index, base.edit, base.why)
+    }
+
+    const OLD: &str = "one\ntwo\nthree\nfour\n";
+    const FOREIGN: &str = "one\ntwo, changed by B\nthree\nfour\n";
+
+    #[test]
+    fn a_stale_save_has_the_version_its_maker_saw_as_its_base() {
+        for evidence in [Unread, Read, Evidence::Unknown] {
+            let held = [(OLD, Other, Read), (FOREIGN, Us, evidence)];
+            let stale = "one\ntwo\nthree\nfour, mine\n";
+            assert_eq!(infer(&held, stale, |_| {}), (0, true, Why::Stale), "{evidence:?}");
+            let fresh = "one\ntwo, changed by B\nthree\nfour, mine\n";
+            assert_eq!(infer(&held, fresh, |_| {}), (1, true, Why::LeastChange), "{evidence:?}");
+        }
+    }
+
+    #[test]
+    fn stale_in_the_same_line() {
+        let held = [("abc def\n", Other, Read), ("abc def ghi\n", Us, Read)];
+        assert_eq!(infer(&held, "xabc def\n", |_| {}), (0, true, Why::Stale));
+        assert_eq!(infer(&held, "xabc def ghi\n", |_| {}), (1, true, Why::LeastChange));
+    }
+
+    #[test]
+    fn an_append_to_a_version_nobody_read_keeps_it() {
+        let held = [(OLD, Other, Read), (FOREIGN, Us, Unread)];
+        let appended = format!("{FOREIGN}five\n");
+        assert_eq!(infer(&held, &appended, |_| {}), (1, true, Why::LeastChange));
+    }
+
+    #[test]
+    fn an_editor_that_never_reloads_saves_again_and_again() {
+        let first = "one\ntwo\nthree\nfour, a\n";
+        let merged = "one\ntwo, changed by B\nthree\nfour, a\n";
+        let held = [(OLD, Other, Read), (FOREIGN, Us, Read), (first, Other, Read), (merged, Us, Read)];
+        let second = "one\ntwo\nthree\nfour, a, b\n";
+        assert_eq!(infer(&held, second, |_| {}), (2, true, Why::Stale));
+        // Unchanged: no edit, and the second time it is meant.
+        assert_eq!(infer(&held, first, |_| {}), (2, false, Why::Unchanged));
+        assert_eq!(infer(&held, first, |save| save.repeated = true), (3, true, Why::Repeated));
+    }
+
+    #[test]
+    fn removing_a_foreign_edit_is_meant_once_a_save_contained_it() {
+        let with_own = format!("{FOREIGN}five\n");
+        let held = [
+            (OLD, Other, Read),
+            (FOREIGN, Us, Read),
+            (with_own.as_str(), Other, Read),
+            ("unrelated write\n", Us, Unread),
+        ];
+        let removed = format!("{OLD}five\n");
+        assert_eq!(infer(&held[..3], &removed, |_| {}).0, 2, "the maker's own save contained it");
+        assert_eq!(infer(&held[..2], OLD, |_| {}), (0, false, Why::Unchanged), "nobody can have known it");
+    }
+
+    #[test]
+    fn a_person_alone_may_take_back_what_they_wrote() {
+        let held = [(OLD, Other, Read), (FOREIGN, Other, Read)];
+        assert_eq!(infer(&held, OLD, |_| {}), (1, true, Why::Newest), "back to the old bytes is an edit");
+        let merged_unchanged = [(OLD, Other, Read), (FOREIGN, Other, Read), (FOREIGN, Us, Unread)];
+        assert_eq!(infer(&merged_unchanged, OLD, |_| {}), (2, true, Why::Newest));
+    }
+
+    #[test]
+    fn replacements() {
+        let held = [(OLD, Other, Read), (FOREIGN, Us, Read)];
+        assert_eq!(infer(&held, "#!/bin/sh\nexec true\n", |_| {}), (1, true, Why::Unrelated));
+        assert_eq!(infer(&held, OLD, |save| save.git = true), (1, true, Why::Git));
+        let blind = [(OLD, Us, Unread), (FOREIGN, Us, Unread)];
+        assert_eq!(infer(&blind, "one\ntwo\nthree\n", |_| {}), (1, true, Why::Blind));
+        assert_eq!(infer(&held, "", |_| {}).1, true, "emptying a file is an edit");
+    }
+
+    #[test]
+    fn stale_over_a_fresh_save_by_another_program() {
+        // X read OLD; our write brought B's edit; Y read that and appended; X saves its stale buffer.
+        let fresh = format!("{FOREIGN}by Y\n");
+        let held = [(OLD, Other, Read), (FOREIGN, Us, Read), (fresh.as_str(), Other, Read)];
+        let stale = "zero\none\ntwo\nthree\nfour\n";
+        assert_eq!(infer(&held, stale, |_| {}), (0, true, Why::Stale));
+    }
+}

@@ -1,0 +1,132 @@
+//! What a file held, version by version: the possible bases of the next save.
+
+use std::sync::Arc;
+use syncline_disk::ContentHash;
+use syncline_engine::Version;
+
+/// How many versions are remembered.
+pub const MAX_CANDIDATES: usize = 24;
+/// Texts longer than this (together, in bytes) are not kept but replayed from the history when asked for.
+const KEPT_TEXT_BYTES: usize = 4 << 20;
+
+/// Who put a version into the file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Maker {
+    /// A write of ours.
+    Us,
+    /// Somebody's save.
+    Other,
+}
+
+/// Whether anybody read a version that we wrote (RULES.md 3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Evidence {
+    /// Somebody opened the file while it held this.
+    Read,
+    /// It is not known: we read it ourselves, events were lost, the program was restarted.
+    Unknown,
+    /// Nobody opened it.
+    Unread,
+}
+
+impl Evidence {
+    /// Smaller is likelier to be somebody's base.
+    pub fn rank(self) -> u8 {
+        self as u8
+    }
+}
+
+/// A version that the file held.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// The version of the document. Of a save: what its maker had seen, and the save.
+    pub version: Version,
+    /// The hash of the file's bytes.
+    pub hash: ContentHash,
+    /// Who put it there.
+    pub maker: Maker,
+    /// Whether it was read.
+    pub evidence: Evidence,
+    /// Of a save: the hash of the candidate that was found to be its base.
+    pub base: Option<ContentHash>,
+    /// The text, while it is small enough to keep.
+    text: Option<Arc<str>>,
+}
+
+impl Candidate {
+    /// A version with these bytes, whose text is not kept.
+    pub fn new(version: Version, bytes: &[u8], maker: Maker, evidence: Evidence) -> Candidate {
+        Candidate { version, hash: ContentHash::of(bytes), maker, evidence, base: None, text: None }
+    }
+
+    /// A version whose bytes have this hash, read by its maker.
+    pub fn new_hashed(version: Version, hash: ContentHash, maker: Maker) -> Candidate {
+        Candidate { version, hash, maker, evidence: Evidence::Read, base: None, text: None }
+    }
+
+    /// A version from the journal.
+    pub fn stored(version: Version, hash: ContentHash, maker: Maker) -> Candidate {
+        Candidate { version, hash, maker, evidence: Evidence::Unknown, base: None, text: None }
+    }
+
+    /// With its text at hand.
+    pub fn with_text(mut self, text: Arc<str>) -> Candidate {
+        self.text = Some(text);
+        self
+    }
+
+    /// The text, if it is at hand.
+    pub fn text(&self) -> Option<&Arc<str>> {
+        self.text.as_ref()
+    }
+}
+
+/// The versions a file held, oldest first.
+#[derive(Clone, Default, Debug)]
+pub struct Candidates {
+    list: Vec<Candidate>,
+}
+
+impl Candidates {
+    /// Those from the journal.
+    pub fn stored(list: Vec<Candidate>) -> Candidates {
+        Candidates { list }
+    }
+
+    /// All, oldest first.
+    pub fn all(&self) -> &[Candidate] {
+        &self.list
+    }
+
+    /// What the file held last.
+    pub fn newest(&self) -> Option<&Candidate> {
+        self.list.last()
+    }
+
+    /// The file now holds this.
+    pub fn push(&mut self, candidate: Candidate) {
+        self.list.push(candidate);
+        if self.list.len() > MAX_CANDIDATES {
+            // The oldest save stays as long as any: an editor may have had it open for days.
+            self.list.remove(1);
+        }
+        let mut bytes = 0;
+        for candidate in self.list.iter_mut().rev() {
+            bytes += candidate.text.as_ref().map_or(0, |text| text.len());
+            if bytes > KEPT_TEXT_BYTES {
+                candidate.text = None;
+            }
+        }
+    }
+
+    /// The newest version was opened by somebody.
+    pub fn mark_newest(&mut self, evidence: Evidence) {
+        if let Some(newest) = self.list.last_mut() {
+            newest.evidence = match (newest.evidence, evidence) {
+                (Evidence::Read, _) | (_, Evidence::Read) => Evidence::Read,
+                (Evidence::Unknown, _) | (_, Evidence::Unknown) => Evidence::Unknown,
+                _ => Evidence::Unread,
+            };
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The file session: a file on disk as a party like any other, with a shadow.
+
+mod base;
+mod candidates;
+mod file_state;
+mod union;
+
+pub use base::{Base, Save as FoundSave, Why, infer_base};
+pub use candidates::{Candidate, Candidates, Evidence, MAX_CANDIDATES, Maker};
+pub use file_state::{Displaced, FileState, Intent, OnDisk, place_of};
+pub use union::union_edits;

@@ -1,0 +1,261 @@
+//! A party that works on one text: a content client, and later a window or a diff-sync client.
+
+use std::sync::Arc;
+use syncline_disk::ContentHash;
+use syncline_engine::catalogue::{DocId, Kind};
+use syncline_engine::{Heads, Meta, Version, diff};
+use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
+use tokio::sync::watch;
+
+use crate::document::{Command, Edited, TextAt};
+use crate::error::HubError;
+use crate::hub::Hub;
+use crate::mirror::{Candidate, Candidates, FoundSave, Maker, infer_base};
+
+/// Who a session is with.
+#[derive(Clone, Debug)]
+pub struct Party {
+    /// How it named itself; may be empty.
+    pub name: String,
+    /// The channel it came by.
+    pub channel: &'static str,
+}
+
+/// The text as it was sent to a party.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TextNow {
+    /// The text.
+    pub text: String,
+    /// Its version, to be named as a base.
+    pub version: String,
+}
+
+/// What an upload came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Uploaded {
+    /// The version that the upload made: what its sender had seen, and the upload.
+    pub version: String,
+    /// Others' changes that the sender had not seen are in the text as well.
+    pub merged: bool,
+    /// The upload changed something.
+    pub changed: bool,
+}
+
+/// One party's shadow on one text document.
+pub struct TextSession {
+    hub: Hub,
+    doc: DocId,
+    path: String,
+    party: Party,
+    durable: watch::Receiver<u64>,
+    /// What was sent to the party and what it uploaded: the bases its uploads may have (RULES.md 5).
+    candidates: Candidates,
+    sent: Option<Version>,
+    last_upload: Option<ContentHash>,
+}
+
+impl TextSession {
+    pub(crate) async fn open(hub: Hub, path: Option<&str>, party: Party) -> Result<TextSession, HubError> {
+        let (doc, path) = {
+            let catalogue = hub.catalogue();
+            let is_text =
+                |doc: &DocId| catalogue.get(doc).and_then(|entry| entry.kind()) == Some(&Kind::Text);
+            match path {
+                Some(path) => {
+                    let unknown = || HubError::UnknownDocument { name: path.to_owned() };
+                    let doc = *catalogue.at(path).first().ok_or_else(unknown)?;
+                    if !is_text(&doc) {
+                        return Err(HubError::NotText { path: path.to_owned() });
+                    }
+                    (doc, path.to_owned())
+                }
+                None => {
+                    let mut texts =
+                        catalogue.paths().filter_map(|(path, docs)| Some((*docs.first()?, path.to_owned())));
+                    let first = texts.find(|(doc, _)| is_text(doc));
+                    first.ok_or_else(|| HubError::UnknownDocument { name: String::new() })?
+                }
+            }
+        };
+        let durable = hub.handle(doc)?.durable;
+        Ok(TextSession {
+            hub,
+            doc,
+            path,
+            party,
+            durable,
+            candidates: Candidates::default(),
+            sent: None,
+            last_upload: None,
+        })
+    }
+
+    /// The document's path.
+    pub fn document(&self) -> &str {
+        &self.path
+    }
+
+    async fn text(&mut self) -> Result<TextAt, HubError> {
+        let text = self.hub.ask(self.doc, |reply| Command::Text { reply }).await?;
+        // The task may be another one than before; its successor counts anew.
+        self.durable = self.hub.handle(self.doc)?.durable;
+        Ok(text)
+    }
+
+    /// The text now, which the caller sends to the party: the session's shadow from now on.
+    ///
+    /// # Errors
+    /// [`HubError::Store`] and others when the document cannot be read.
+    pub async fn current(&mut self) -> Result<TextNow, HubError> {
+        self.durable.mark_unchanged();
+        let now = self.text().await?;
+        self.durable.mark_unchanged();
+        if self.sent.as_ref() != Some(&now.version) {
+            let candidate = Candidate::new(
+                now.version.clone(),
+                now.text.as_bytes(),
+                Maker::Us,
+                crate::mirror::Evidence::Unknown,
+            );
+            self.candidates.push(candidate.with_text(now.text.clone()));
+            self.sent = Some(now.version);
+        }
+        Ok(TextNow { text: now.text.to_string(), version: version_name(&now.heads) })
+    }
+
+    /// Returns when the document may have another version than the one sent last. Cancel-safe.
+    pub async fn changed(&mut self) {
+        if self.durable.changed().await.is_err() {
+            // The task ended while idle; a new one tells what happens from now on.
+            match self.hub.handle(self.doc) {
+                Ok(handle) => self.durable = handle.durable,
+                Err(_) => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Merges a whole text that the party made. `base` names the version it was made from; without one it
+    /// is inferred from what was sent to this party. `request_id` makes a repeat harmless. Durable on return.
+    ///
+    /// # Errors
+    /// [`HubError::TooLarge`], [`HubError::BadBase`], [`HubError::StorageFull`] and others; nothing is
+    /// entered then.
+    pub async fn upload(
+        &mut self,
+        text: String,
+        base: Option<String>,
+        request_id: Option<String>,
+    ) -> Result<Uploaded, HubError> {
+        if text.len() > MAX_DOCUMENT_BYTES {
+            return Err(HubError::TooLarge { bytes: text.len(), limit: MAX_DOCUMENT_BYTES });
+        }
+        let key = request_id.map(|id| format!("{}\0{}\0{id}", self.party.name, self.doc).into_bytes());
+        if let Some(key) = key.clone()
+            && let Some(result) = self.hub.read_journal(move |reader| Ok(reader.request(&key)?)).await?
+        {
+            let heads = Heads::decode(&result).map_err(|_| HubError::BadBase)?;
+            return Ok(Uploaded { version: version_name(&heads), merged: false, changed: false });
+        }
+        let hash = ContentHash::of(text.as_bytes());
+        if key.is_none() && base.is_none() && self.last_upload == Some(hash) {
+            let heads = self.hub.heads_of(self.doc);
+            return Ok(Uploaded { version: version_name(&heads), merged: false, changed: false });
+        }
+        let (version, base_text, edit) = self.base_of(&text, base).await?;
+        self.last_upload = Some(hash);
+        let edits = if edit { diff(&base_text, &text) } else { Vec::new() };
+        let changed = !edits.is_empty();
+        let meta = Meta {
+            author: clipped(&self.party.name).into(),
+            channel: self.party.channel.into(),
+            time_ms: self.hub.now_ms(),
+        };
+        let Edited { version, heads, merged } = self
+            .hub
+            .ask(self.doc, |reply| Command::Edit { version, edits, meta, request: key, reply })
+            .await?;
+        if changed {
+            let text: Arc<str> = text.into();
+            self.candidates.push(Candidate::new_hashed(version.clone(), hash, Maker::Other).with_text(text));
+        }
+        Ok(Uploaded { version: version_name(&heads), merged, changed })
+    }
+
+    async fn base_of(
+        &mut self,
+        text: &str,
+        base: Option<String>,
+    ) -> Result<(Version, Arc<str>, bool), HubError> {
+        if let Some(base) = base {
+            let heads = parse_version(&base).ok_or(HubError::BadBase)?;
+            let at = self.hub.ask(self.doc, |reply| Command::TextAt { heads, reply }).await?;
+            return Ok((at.version, at.text, true));
+        }
+        let candidates = self.candidates.clone();
+        let mut texts = Vec::with_capacity(candidates.all().len());
+        for candidate in candidates.all() {
+            // A text that was too large to keep is not considered, unless it is the newest.
+            texts.push(candidate.text().cloned());
+        }
+        if let (Some(newest), Some(slot)) = (candidates.newest(), texts.last_mut())
+            && slot.is_none()
+        {
+            let heads = self
+                .hub
+                .ask(self.doc, |reply| Command::Portable { version: newest.version.clone(), reply })
+                .await?;
+            *slot = Some(self.hub.ask(self.doc, |reply| Command::TextAt { heads, reply }).await?.text);
+        }
+        let save =
+            FoundSave { candidates: candidates.all(), texts: &texts, text, repeated: false, git: false };
+        let found = infer_base(&save).and_then(|base| {
+            let candidate = candidates.all().get(base.index)?;
+            Some((candidate.version.clone(), texts.get(base.index)?.clone()?, base.edit))
+        });
+        match found {
+            Some(found) => Ok(found),
+            None => {
+                let now = self.text().await?;
+                Ok((now.version, now.text, true))
+            }
+        }
+    }
+}
+
+/// At most 256 bytes, cut between characters.
+fn clipped(name: &str) -> &str {
+    let mut end = name.len().min(256);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
+}
+
+/// A version as clients see it: opaque, printable.
+fn version_name(heads: &Heads) -> String {
+    heads.encode().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn parse_version(name: &str) -> Option<Heads> {
+    if name.len() % 2 != 0 || !name.is_ascii() || name.len() > 1 << 16 {
+        return None;
+    }
+    let bytes: Option<Vec<u8>> =
+        (0..name.len()).step_by(2).map(|at| u8::from_str_radix(&name[at..at + 2], 16).ok()).collect();
+    Heads::decode(&bytes?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_survive_their_names() {
+        let agent = syncline_engine::AgentId::from_random(7);
+        let heads = Heads::new(vec![syncline_engine::EventId { agent, seq: 300 }]);
+        assert_eq!(parse_version(&version_name(&heads)), Some(heads));
+        for bad in ["", "0", "zz", "é0", "ffffffffff"] {
+            assert_eq!(parse_version(bad).filter(|heads| !heads.is_root()), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Saves by others on a real folder: each is an edit made at the version its maker saw.
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+use support::{eventually, serve};
+use syncline_hub::{Party, TextSession};
+
+async fn session(served: &support::Served, path: &str) -> TextSession {
+    served.hub.open_text(Some(path), Party { name: "B".into(), channel: "test" }).await.unwrap()
+}
+
+const OLD: &str = "one\ntwo\nthree\nfour\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_save_reaches_a_session_and_an_upload_reaches_the_file() {
+    let served = serve(&[("notes.txt", OLD.as_bytes())]).await;
+    let mut b = session(&served, "notes.txt").await;
+    assert_eq!(b.current().await.unwrap().text, OLD);
+    fs::write(served.path("notes.txt"), OLD.replace("two", "TWO")).unwrap();
+    while b.current().await.unwrap().text != OLD.replace("two", "TWO") {
+        b.changed().await;
+    }
+    b.upload(OLD.replace("two", "TWO").replace("four", "FOUR"), None, None).await.unwrap();
+    eventually("the upload is in the file", || served.read("notes.txt") == "one\nTWO\nthree\nFOUR\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rule_2_a_stale_save_keeps_others_changes() {
+    for in_place in [true, false] {
+        let served = serve(&[("notes.txt", OLD.as_bytes())]).await;
+        let buffer = served.read("notes.txt");
+        let mut b = session(&served, "notes.txt").await;
+        b.current().await.unwrap();
+        b.upload(OLD.replace("two", "two, by B"), None, None).await.unwrap();
+        eventually("B's change is on disk", || served.read("notes.txt").contains("by B")).await;
+        for round in 1..=5 {
+            let mine = buffer.replace("four", &format!("four, mine {round}"));
+            if in_place {
+                fs::write(served.path("notes.txt"), mine).unwrap();
+            } else {
+                fs::write(served.path("new"), mine).unwrap();
+                fs::rename(served.path("new"), served.path("notes.txt")).unwrap();
+            }
+            let expected = format!("one\ntwo, by B\nthree\nfour, mine {round}\n");
+            eventually("both changes are there", || served.read("notes.txt") == expected).await;
+        }
+        // The old buffer, saved unchanged: no edit. A second time: meant.
+        let first = buffer.replace("four", "four, mine 5");
+        fs::write(served.path("notes.txt"), &first).unwrap();
+        let merged = "one\ntwo, by B\nthree\nfour, mine 5\n";
+        eventually("written again", || served.read("notes.txt") == merged).await;
+        served.hub.close();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_2_a_slow_writer_is_waited_for() {
+    let served = serve(&[("notes.txt", OLD.as_bytes())]).await;
+    let mut b = session(&served, "notes.txt").await;
+    b.current().await.unwrap();
+    let mut file = fs::OpenOptions::new().write(true).truncate(true).open(served.path("notes.txt")).unwrap();
+    file.write_all(b"one\ntwo\n").unwrap();
+    b.upload(OLD.replace("one", "one, by B"), None, None).await.unwrap();
+    file.write_all(b"three\nfour\nfive\n").unwrap();
+    drop(file);
+    eventually("both", || served.read("notes.txt") == "one, by B\ntwo\nthree\nfour\nfive\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_2_a_real_truncation_gets_through() {
+    let served = serve(&[("notes.txt", OLD.repeat(9).as_bytes())]).await;
+    let mut b = session(&served, "notes.txt").await;
+    fs::write(served.path("notes.txt"), "").unwrap();
+    while !b.current().await.unwrap().text.is_empty() {
+        b.changed().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_11_12_line_endings_and_byte_order_mark_are_kept() {
+    let crlf = b"\xef\xbb\xbfone\r\ntwo\r\n";
+    let served = serve(&[("dos.txt", crlf)]).await;
+    let mut b = session(&served, "dos.txt").await;
+    assert_eq!(b.current().await.unwrap().text, "one\ntwo\n");
+    b.upload("one\ntwo\nthree".into(), None, None).await.unwrap();
+    eventually("bytes", || fs::read(served.path("dos.txt")).unwrap() == b"\xef\xbb\xbfone\r\ntwo\r\nthree")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_files_deletions_and_renames_reach_the_catalogue() {
+    let served = serve(&[("a.txt", b"a\n"), ("deep/er/b.txt", b"b\n")]).await;
+    let paths = || served.hub.document_paths();
+    assert_eq!(paths(), ["a.txt", "deep/er/b.txt"]);
+    fs::write(served.path("c.txt"), "c\n").unwrap();
+    eventually("created", || paths().contains(&"c.txt".to_owned())).await;
+    let doc = served.hub.document_at("a.txt").unwrap();
+    fs::rename(served.path("a.txt"), served.path("deep/renamed.txt")).unwrap();
+    eventually("renamed", || served.hub.document_at("deep/renamed.txt") == Some(doc)).await;
+    fs::remove_file(served.path("c.txt")).unwrap();
+    eventually("deleted", || !paths().contains(&"c.txt".to_owned())).await;
+    served.hub.restore("c.txt").await.unwrap();
+    eventually("restored", || served.read("c.txt") == "c\n").await;
+    // Deleted and made again: the document goes on.
+    let doc = served.hub.document_at("c.txt").unwrap();
+    fs::remove_file(served.path("c.txt")).unwrap();
+    eventually("deleted again", || served.hub.document_at("c.txt").is_none()).await;
+    fs::write(served.path("c.txt"), "c\nmore\n").unwrap();
+    eventually("revived", || served.hub.document_at("c.txt") == Some(doc)).await;
+    let mut b = session(&served, "c.txt").await;
+    assert_eq!(b.current().await.unwrap().text, "c\nmore\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_saved_while_no_hub_ran_is_an_edit_of_what_was_there() {
+    let mut served =
+        serve(&[("notes.txt", OLD.as_bytes()), ("gone.txt", b"x\n"), ("old.txt", b"moved\n")]).await;
+    let moved = served.hub.document_at("old.txt").unwrap();
+    let mut b = session(&served, "notes.txt").await;
+    b.current().await.unwrap();
+    b.upload(OLD.replace("two", "two, by B"), None, None).await.unwrap();
+    eventually("written", || served.read("notes.txt").contains("by B")).await;
+    drop(b);
+    served.hub.close();
+    fs::write(served.path("notes.txt"), "one\ntwo, by B\nthree\nfour, offline\n").unwrap();
+    fs::remove_file(served.path("gone.txt")).unwrap();
+    fs::rename(served.path("old.txt"), served.path("new name.txt")).unwrap();
+    served.restart(2).await;
+    let mut b = session(&served, "notes.txt").await;
+    while !b.current().await.unwrap().text.contains("offline") {
+        b.changed().await;
+    }
+    assert_eq!(b.current().await.unwrap().text, "one\ntwo, by B\nthree\nfour, offline\n");
+    eventually("deleted", || served.hub.document_at("gone.txt").is_none()).await;
+    eventually("renamed", || served.hub.document_at("new name.txt") == Some(moved)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_16_a_mass_deletion_is_held_until_somebody_decides() {
+    let names: Vec<String> = (0..40).map(|n| format!("f{n}.txt")).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), b"text\n".as_slice())).collect();
+    let served = serve(&files).await;
+    let mut events = served.hub.events();
+    names.iter().for_each(|name| fs::remove_file(served.path(name)).unwrap());
+    while !matches!(events.recv().await.unwrap(), syncline_hub::HubEvent::Brake { files: 40, .. }) {}
+    assert_eq!(served.hub.document_paths().len(), 40);
+    assert_eq!(served.hub.decide_brake(false).await.unwrap(), 40);
+    eventually("written again", || names.iter().all(|name| served.read(name) == "text\n")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_not_text_are_kept_as_they_are() {
+    let served = serve(&[("a.bin", b"\x00\xff\xfe")]).await;
+    let doc = served.hub.document_at("a.bin").unwrap();
+    let hash = |bytes: &[u8]| *syncline_disk::ContentHash::of(bytes).as_bytes();
+    assert_eq!(
+        served.hub.content(hash(b"\x00\xff\xfe")).await.unwrap().as_deref(),
+        Some(b"\x00\xff\xfe".as_slice())
+    );
+    fs::write(served.path("a.bin"), b"\x00\x01").unwrap();
+    eventually("taken up", || served.hub.content_hash(doc) == Some(hash(b"\x00\x01"))).await;
+    // The old content stays.
+    assert!(served.hub.content(hash(b"\x00\xff\xfe")).await.unwrap().is_some());
+}

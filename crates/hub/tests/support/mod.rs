@@ -1,0 +1,69 @@
+//! A hub on a real folder, and ways to wait for what it does without sleeping.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use syncline_disk::{RealFolder, RealOptions};
+use syncline_hub::{Hub, Options};
+use syncline_store::{Log, MemoryLog};
+
+pub struct Served {
+    pub hub: Hub,
+    pub log: MemoryLog,
+    root: tempfile::TempDir,
+}
+
+pub async fn serve(files: &[(&str, &[u8])]) -> Served {
+    let root = tempfile::tempdir().unwrap();
+    for (path, bytes) in files {
+        let path = root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    let log = MemoryLog::new();
+    let hub = open(root.path(), &log, 1).await;
+    hub.scanned().await.unwrap();
+    Served { hub, log, root }
+}
+
+pub async fn open(root: &Path, log: &MemoryLog, seed: u64) -> Hub {
+    let log = log.clone();
+    let folder = RealFolder::open(root, RealOptions::default()).unwrap();
+    let options = Options {
+        folder: Arc::new(folder),
+        log: Box::new(move || Ok(Box::new(log.clone()) as Box<dyn Log>)),
+        only: None,
+        name: "test".into(),
+        joined: false,
+        seed,
+        clock: Arc::new(|| 1_000_000),
+        author: "tester".into(),
+    };
+    Hub::open(options).await.unwrap()
+}
+
+impl Served {
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        String::from_utf8(std::fs::read(self.path(name)).unwrap_or_default()).unwrap()
+    }
+
+    /// Ends the hub and starts another on the same folder and journal.
+    pub async fn restart(&mut self, seed: u64) {
+        self.hub.close();
+        self.hub = open(self.root.path(), &self.log, seed).await;
+        self.hub.scanned().await.unwrap();
+    }
+}
+
+/// Polls until a condition holds; panics with `what` after ten seconds.
+pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
