@@ -53,6 +53,26 @@ pub fn diff_cost(old: &str, new: &str) -> DiffCost {
     }
 }
 
+/// The hunks of whole lines in which two texts differ: byte ranges of both, in order.
+pub fn line_hunks(old: &str, new: &str) -> Vec<(Range<usize>, Range<usize>)> {
+    let input = InternedInput::new(old, new);
+    let mut diff = Diff::compute(Algorithm::Histogram, &input);
+    diff.postprocess_lines(&input);
+    let (old_lines, new_lines) = (line_offsets(old, 0), line_offsets(new, 0));
+    let bytes = |lines: &[usize], range: &Range<u32>| lines[range.start as usize]..lines[range.end as usize];
+    diff.hunks().map(|hunk| (bytes(&old_lines, &hunk.before), bytes(&new_lines, &hunk.after))).collect()
+}
+
+/// Where each line begins, and where the last one ends, in bytes, counted from `start`.
+fn line_offsets(text: &str, start: usize) -> Vec<usize> {
+    let mut at = start;
+    let ends = text.split_inclusive('\n').map(|line| {
+        at += line.len();
+        at
+    });
+    std::iter::once(start).chain(ends).collect()
+}
+
 /// What [`diff_cost`] counts. Compared field by field in this order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct DiffCost {
@@ -143,23 +163,9 @@ fn snap_tail(old: &str, new: &str, mut tail: usize) -> usize {
 }
 
 fn compare_lines(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &mut Vec<Change>) {
-    let input = InternedInput::new(&old[a.clone()], &new[b.clone()]);
-    let mut diff = Diff::compute(Algorithm::Histogram, &input);
-    diff.postprocess_lines(&input);
-    let offsets = |text: &str, start: usize| {
-        let mut at = start;
-        let mut offsets = vec![at];
-        for line in text.split_inclusive('\n') {
-            at += line.len();
-            offsets.push(at);
-        }
-        offsets
-    };
-    let (old_lines, new_lines) = (offsets(&old[a.clone()], a.start), offsets(&new[b.clone()], b.start));
-    for hunk in diff.hunks() {
-        let bytes =
-            |lines: &[usize], range: &Range<u32>| lines[range.start as usize]..lines[range.end as usize];
-        compare_words(old, new, bytes(&old_lines, &hunk.before), bytes(&new_lines, &hunk.after), out);
+    for (before, after) in line_hunks(&old[a.clone()], &new[b.clone()]) {
+        let before = a.start + before.start..a.start + before.end;
+        compare_words(old, new, before, b.start + after.start..b.start + after.end, out);
     }
 }
 

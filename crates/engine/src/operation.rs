@@ -135,5 +135,4 @@ impl Operations {
             Some(Operation { range: part, kind, text })
         })
     }
-
 }

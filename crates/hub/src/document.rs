@@ -20,6 +20,8 @@ use crate::hub::Hub;
 const TOGETHER: usize = 64;
 /// A document that nobody needs stays in memory this long.
 const IDLE: Duration = Duration::from_secs(3);
+/// How often a document whose file must not be touched yet asks whether it may.
+const GATED: Duration = Duration::from_millis(100);
 /// Events since the last snapshot, in bytes, from which on a new one is taken (if the document is small;
 /// a larger one waits for a quarter of its own size).
 const SNAPSHOT_BYTES: usize = 64 << 10;
@@ -137,6 +139,7 @@ impl DocumentTask {
             }
             self.handle(&mut together).await;
             let settled = self.settle_file().await;
+            self.hub.note_settled(self.id, settled);
             if settled {
                 self.permit = None;
                 if self.is_idle() && self.commands.is_empty() {
@@ -157,8 +160,13 @@ impl DocumentTask {
     }
 
     fn wake_at(&self) -> Instant {
-        let idle = self.last_used.max(Instant::now()) + IDLE;
-        self.file.wake_at(self.hub.0.started).map_or(idle, |at| at.min(idle))
+        let now = Instant::now();
+        if !self.file_may_act() {
+            // Whoever opens the gate or releases the brake does not know us.
+            return now + GATED;
+        }
+        let idle = now + IDLE;
+        self.file.wake_at(self.hub.0.started, self.hub.uptime()).map_or(idle, |at| at.min(idle))
     }
 
     /// Commands that were sent before the mailbox closed are still answered.

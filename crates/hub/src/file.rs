@@ -176,9 +176,10 @@ impl FileSession {
     }
 
     /// When the session must be called again, if nothing happens before.
-    pub fn wake_at(&self, started: Instant) -> Option<Instant> {
+    pub fn wake_at(&self, started: Instant, now: Duration) -> Option<Instant> {
         let settle = (!self.displaced.is_empty()).then_some(self.settle_at);
-        let write = (self.rewrite || self.visited).then_some(self.write_at);
+        // What could be written now has been; what waits for somebody's decision is woken by that.
+        let write = ((self.rewrite || self.visited) && self.write_at > now).then_some(self.write_at);
         [self.look_at, settle, write].into_iter().flatten().min().map(|at| started + at)
     }
 
@@ -237,7 +238,7 @@ impl DocumentTask {
     /// nothing left to do until something happens.
     pub async fn settle_file(&mut self) -> bool {
         if !self.file_may_act() {
-            return !self.file.visited;
+            return false;
         }
         // Bounded: a file that others rewrite faster than we look must not keep the document's sessions
         // waiting; the rest is done after the next command.
@@ -274,14 +275,9 @@ impl DocumentTask {
             let step = self.file.next_step(wanted.as_ref(), changed, now);
             let done = match (step, wanted) {
                 (Step::Nothing, _) => {
-                    let waiting = self.file.look_at.is_some()
-                        || self.file.missing_since.is_some() && self.file.on_disk.is_some();
-                    if !waiting && now >= self.file.write_at {
-                        self.file.visited = false;
-                    } else if changed {
-                        self.file.visited = true;
-                    }
-                    return !waiting && !self.file.visited;
+                    self.file.visited =
+                        now < self.file.write_at && (changed || self.file.visited || self.file.rewrite);
+                    return !self.file.visited;
                 }
                 (Step::Look, wanted) => self.look(wanted).await,
                 (Step::Vanished, _) => self.report_vanished().await,
@@ -309,7 +305,7 @@ impl DocumentTask {
     }
 
     /// Not while a mass deletion waits for a decision, and not before the peer's history is there.
-    fn file_may_act(&self) -> bool {
+    pub fn file_may_act(&self) -> bool {
         *self.hub.0.gate.borrow() && !self.hub.0.braked.load(Ordering::Relaxed)
     }
 

@@ -332,19 +332,13 @@ impl FolderTask {
 
     /// Never waits: a document whose mailbox is full will look at its file anyway, and the rescan heals.
     fn send_hint(&mut self, doc: DocId, what: What) {
-        match self.hub.handle(doc) {
-            Ok(handle) => match handle.commands.try_send(Command::Hint(what)) {
-                Ok(()) => {}
-                Err(_) => {
-                    self.hub.forget_closed(doc);
-                    self.hub.visit([doc]);
-                    if let Ok(handle) = self.hub.handle(doc) {
-                        let _ = handle.commands.try_send(Command::Hint(What::Metadata));
-                    }
-                }
-            },
-            // Closing: nothing matters any more.
-            Err(_) => {}
+        let Ok(handle) = self.hub.handle(doc) else { return };
+        if handle.commands.try_send(Command::Hint(what)).is_err() {
+            self.hub.forget_closed(doc);
+            self.hub.visit([doc]);
+            if let Ok(handle) = self.hub.handle(doc) {
+                let _ = handle.commands.try_send(Command::Hint(What::Metadata));
+            }
         }
     }
 

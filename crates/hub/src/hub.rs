@@ -80,6 +80,8 @@ pub(crate) struct Inner {
     pub visits: Arc<Semaphore>,
     to_visit: Mutex<BTreeSet<DocId>>,
     visit_wanted: tokio::sync::Notify,
+    /// Documents whose files are being brought in step.
+    unsettled: Mutex<BTreeSet<DocId>>,
     pub events: broadcast::Sender<HubEvent>,
     closing: watch::Sender<bool>,
 }
@@ -108,7 +110,9 @@ impl Hub {
         let reader = log()?.reader()?;
         let journal = Journal::start(log)?;
         let mut catalogue = Catalogue::new();
-        reader.catalogue()?.iter().for_each(|write| drop(catalogue.merge(write)));
+        reader.catalogue()?.iter().for_each(|write| {
+            catalogue.merge(write);
+        });
         catalogue.merge_vector(&reader.vector()?);
         let heads = reader.heads()?.into_iter().collect();
         let (folder_commands, folder_mailbox) = mpsc::channel(1024);
@@ -148,6 +152,7 @@ impl Hub {
             visits: Arc::new(Semaphore::new(VISITS)),
             to_visit: Mutex::default(),
             visit_wanted: tokio::sync::Notify::new(),
+            unsettled: Mutex::default(),
             events: broadcast::Sender::new(1024),
             closing: watch::Sender::new(false),
         };
@@ -280,7 +285,9 @@ impl Hub {
     pub(crate) fn publish_catalogue(&self, writes: &[Write], vector: &BTreeMap<AgentId, u64>) {
         {
             let mut published = self.0.published.write().unwrap_or_else(PoisonError::into_inner);
-            writes.iter().for_each(|write| drop(published.merge(write)));
+            writes.iter().for_each(|write| {
+                published.merge(write);
+            });
             published.merge_vector(vector);
         }
         self.0.catalogue_changes.send_modify(|count| *count += 1);
@@ -298,6 +305,11 @@ impl Hub {
     /// [`HubError::Closed`].
     pub async fn decide_brake(&self, pass_on: bool) -> Result<usize, HubError> {
         self.ask_folder(|reply| FolderCommand::DecideBrake { pass_on, reply }).await
+    }
+
+    /// Whether a mass deletion is held and waits for a decision.
+    pub fn is_braked(&self) -> bool {
+        self.0.braked.load(Ordering::Relaxed)
     }
 
     /// Brings a deleted file back, as it was when it was deleted.
@@ -451,14 +463,34 @@ impl Hub {
         self.0.visit_wanted.notify_one();
     }
 
-    /// How many documents wait for their files to be brought in step, or are at it.
+    pub(crate) fn note_settled(&self, doc: DocId, settled: bool) {
+        let mut unsettled = lock(&self.0.unsettled);
+        if settled {
+            unsettled.remove(&doc);
+        } else {
+            unsettled.insert(doc);
+        }
+    }
+
+    /// How many documents' files are not in step yet, as far as is known.
     pub fn unsettled(&self) -> usize {
-        lock(&self.0.to_visit).len() + (VISITS - self.0.visits.available_permits())
+        let waiting = lock(&self.0.to_visit).len() + lock(&self.0.unsettled).len();
+        waiting + (VISITS - self.0.visits.available_permits())
+    }
+
+    /// Living documents that have no file here (yet, or because it cannot be written).
+    pub fn missing_files(&self) -> usize {
+        let present: BTreeSet<DocId> = lock(&self.0.inodes).values().copied().collect();
+        let catalogue = self.catalogue();
+        let missing = catalogue.paths().filter(|(_, docs)| docs.iter().all(|doc| !present.contains(doc)));
+        missing.count()
     }
 
     async fn visit_documents(self) {
         let closing = self.closed();
         let visit = async {
+            // Before the peer's history is there no file is touched, and permits would only be held.
+            let _ = self.0.gate.subscribe().wait_for(|open| *open).await;
             loop {
                 let Ok(permit) = self.0.visits.clone().acquire_owned().await else { return };
                 let doc = loop {

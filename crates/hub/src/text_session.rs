@@ -237,7 +237,7 @@ fn version_name(heads: &Heads) -> String {
 }
 
 fn parse_version(name: &str) -> Option<Heads> {
-    if name.len() % 2 != 0 || !name.is_ascii() || name.len() > 1 << 16 {
+    if !name.len().is_multiple_of(2) || !name.is_ascii() || name.len() > 1 << 16 {
         return None;
     }
     let bytes: Option<Vec<u8>> =

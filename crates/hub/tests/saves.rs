@@ -1,4 +1,5 @@
 //! Saves by others on a real folder: each is an edit made at the version its maker saw.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, missing_docs)]
 
 mod support;
 

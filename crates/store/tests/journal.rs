@@ -1,4 +1,5 @@
 //! The journal's conformance, group commit, and what a failure does.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, missing_docs)]
 
 use std::sync::mpsc::channel;
 use syncline_engine::Heads;

@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(infer(&held, OLD, |save| save.git = true), (1, true, Why::Git));
         let blind = [(OLD, Us, Unread), (FOREIGN, Us, Unread)];
         assert_eq!(infer(&blind, "one\ntwo\nthree\n", |_| {}), (1, true, Why::Blind));
-        assert_eq!(infer(&held, "", |_| {}).1, true, "emptying a file is an edit");
+        assert!(infer(&held, "", |_| {}).1, "emptying a file is an edit");
     }
 
     #[test]

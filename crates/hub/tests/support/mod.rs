@@ -1,4 +1,5 @@
 //! A hub on a real folder, and ways to wait for what it does without sleeping.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, missing_docs)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,0 +1,1 @@
+//! Benchmarks of Syncline (never a dependency of a product crate).

@@ -1,0 +1,138 @@
+//! Talking to the hub that runs on a folder: a Unix socket in `.syncline`, one JSON line each way.
+
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use syncline_hub::Hub;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::args::Answer;
+use crate::failure::Failure;
+use crate::report;
+use crate::state_dir::{root_of, state_path};
+
+/// The longest question, in bytes.
+const QUESTION: u64 = 16 << 10;
+/// How long a question may take to arrive, and an answer to be taken.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn socket_of(root: &Path) -> PathBuf {
+    state_path(root).join("control.sock")
+}
+
+/// Answers questions about a hub until it closes. `facts` are what only the program knows (addresses).
+pub fn listen(root: &Path, hub: Hub, facts: Value) {
+    let path = socket_of(root);
+    // Left by a hub that was killed; we hold the folder's lock.
+    let _ = std::fs::remove_file(&path);
+    let listener = match UnixListener::bind(&path) {
+        Ok(listener) => listener,
+        Err(error) => {
+            eprintln!("syncline: no control socket ({error}): `syncline status` will not reach this hub");
+            return;
+        }
+    };
+    let serve = async move {
+        loop {
+            tokio::select! {
+                () = hub.closed() => return,
+                accepted = listener.accept() => {
+                    // One at a time: these are a person's questions.
+                    if let Ok((stream, _)) = accepted {
+                        let _ = tokio::time::timeout(PATIENCE, answer(stream, &hub, &facts)).await;
+                    }
+                }
+            }
+        }
+    };
+    tokio::spawn(serve);
+}
+
+async fn answer(stream: UnixStream, hub: &Hub, facts: &Value) -> std::io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    BufReader::new(read.take(QUESTION)).read_line(&mut line).await?;
+    let question: Value = serde_json::from_str(&line).unwrap_or_default();
+    let text = |name: &str| question.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let answer = match text("command").as_str() {
+        "status" => {
+            let mut status = facts.clone();
+            status["running"] = json!(true);
+            status["pid"] = json!(std::process::id());
+            status["documents"] = json!(hub.document_paths().len());
+            status["in_memory"] = json!(hub.live_documents());
+            status["unsettled"] = json!(hub.unsettled());
+            status["missing_files"] = json!(hub.missing_files());
+            status["held_deletions"] = json!(hub.is_braked());
+            status
+        }
+        "restore" => match hub.restore(&text("path")).await {
+            Ok(()) => json!({"ok": true}),
+            Err(error) => json!({"error": error.to_string()}),
+        },
+        "deletions" => match hub.decide_brake(text("answer") == "pass-on").await {
+            Ok(files) => json!({"ok": true, "files": files}),
+            Err(error) => json!({"error": error.to_string()}),
+        },
+        other => json!({"error": format!("unknown command {other:?}")}),
+    };
+    write.write_all(format!("{answer}\n").as_bytes()).await
+}
+
+/// Asks the hub that runs on a folder; `None` if none runs.
+pub async fn ask(root: &Path, question: Value) -> Option<Value> {
+    let stream = UnixStream::connect(socket_of(root)).await.ok()?;
+    let (read, mut write) = stream.into_split();
+    write.write_all(format!("{question}\n").as_bytes()).await.ok()?;
+    let mut line = String::new();
+    BufReader::new(read).read_line(&mut line).await.ok()?;
+    serde_json::from_str(&line).ok()
+}
+
+/// The shared folder that a file (which may be gone) is in, and its path there.
+pub fn shared_folder_of(file: &Path) -> Result<(PathBuf, String), Failure> {
+    let absolute = std::path::absolute(file).map_err(|error| Failure::other(error.to_string(), ""))?;
+    for folder in absolute.ancestors().skip(1) {
+        if state_path(folder).is_dir() {
+            let inside = absolute.strip_prefix(folder).unwrap_or(&absolute);
+            return Ok((folder.to_owned(), inside.to_string_lossy().into_owned()));
+        }
+    }
+    Err(Failure::usage(
+        format!("{} is in no shared folder", file.display()),
+        "name a file in a folder that is served or joined",
+    ))
+}
+
+fn show(answer: Option<Value>, done: &str, json: bool) -> Result<(), Failure> {
+    let answer = answer.ok_or_else(|| {
+        Failure::other("no hub runs on this folder", "start it with `syncline serve` or `syncline join`")
+    })?;
+    if let Some(error) = answer.get("error").and_then(Value::as_str) {
+        return Err(Failure::other(error, ""));
+    }
+    if json {
+        report::json_line(&answer);
+    } else {
+        println!("{done}");
+    }
+    Ok(())
+}
+
+/// `syncline restore FILE`.
+pub async fn restore(file: &Path, json: bool) -> Result<(), Failure> {
+    let (root, path) = shared_folder_of(file)?;
+    let answer = ask(&root, json!({"command": "restore", "path": path})).await;
+    show(answer, &format!("{} is back", file.display()), json)
+}
+
+/// `syncline deletions ANSWER`.
+pub async fn deletions(answer: Answer, path: &Path, json: bool) -> Result<(), Failure> {
+    let (root, _) = root_of(path)?;
+    let (word, done) = match answer {
+        Answer::PassOn => ("pass-on", "the deletions are passed on"),
+        Answer::TakeBack => ("take-back", "the files are written again"),
+    };
+    show(ask(&root, json!({"command": "deletions", "answer": word})).await, done, json)
+}

@@ -1,0 +1,45 @@
+//! The `syncline` command.
+
+mod args;
+mod control;
+mod failure;
+mod join;
+mod progress;
+mod report;
+mod serve;
+mod state_dir;
+mod status;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+use crate::args::{Args, Verb};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let json = args.json;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::other(format!("cannot start: {error}"), "").show(json),
+    };
+    let done = runtime.block_on(run(args));
+    // Blocking calls to the folder may still run (a slow disk): what was acknowledged is in the journal.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.show(json),
+    }
+}
+
+async fn run(args: Args) -> Result<(), Failure> {
+    let json = args.json;
+    match args.verb {
+        Verb::Serve { path, listen } => serve::run(&path, listen, json).await,
+        Verb::Join { link, dir } => join::run(&link, &dir, json).await,
+        Verb::Status { path } => status::run(&path, json).await,
+        Verb::Restore { file } => control::restore(&file, json).await,
+        Verb::Deletions { answer, path } => control::deletions(answer, &path, json).await,
+        Verb::Why { file } => status::why(&file, json).await,
+    }
+}

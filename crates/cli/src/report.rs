@@ -1,0 +1,74 @@
+//! What happens, told to a person (a line with the time) or a program (a line of JSON).
+
+use serde_json::{Value, json};
+use std::io::Write;
+use syncline_hub::HubEvent;
+
+/// Prints a line of JSON at once. A reader that has gone ends the program's talk, not its work.
+pub fn json_line(value: &Value) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{value}").and_then(|()| out.flush());
+}
+
+/// Tells of an event. The progress of a scan is a bar's matter and not told here to people.
+pub fn tell(event: &HubEvent, json: bool) {
+    if json {
+        json_line(&as_json(event));
+    } else if let Some(text) = as_text(event) {
+        println!("{} {}", time_of_day(), safe(&text));
+    }
+}
+
+/// Without what a terminal would obey: names come from others.
+pub fn safe(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn time_of_day() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs() % 86_400;
+    format!("{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+fn as_json(event: &HubEvent) -> Value {
+    match event {
+        HubEvent::Scanning { done, total } => json!({"event": "scanning", "done": done, "total": total}),
+        HubEvent::Created { path } => json!({"event": "created", "path": path}),
+        HubEvent::Saved { path, why } => json!({"event": "saved", "path": path, "why": why}),
+        HubEvent::Written { path } => json!({"event": "written", "path": path}),
+        HubEvent::Deleted { path } => json!({"event": "deleted", "path": path}),
+        HubEvent::Renamed { from, to } => json!({"event": "renamed", "from": from, "to": to}),
+        HubEvent::Joined { path } => json!({"event": "joined", "path": path}),
+        HubEvent::Clash { path, renamed } => json!({"event": "clash", "path": path, "renamed": renamed}),
+        HubEvent::Held { path } => json!({"event": "held", "path": path}),
+        HubEvent::Trouble { path, what } => json!({"event": "trouble", "path": path, "what": what}),
+        HubEvent::Brake { files, why } => json!({"event": "brake", "files": files, "why": why}),
+        HubEvent::Git { files } => json!({"event": "git", "files": files}),
+        HubEvent::WatchLimit { hint } => json!({"event": "watch_limit", "hint": hint}),
+    }
+}
+
+fn as_text(event: &HubEvent) -> Option<String> {
+    Some(match event {
+        HubEvent::Scanning { .. } => return None,
+        HubEvent::Created { path } => format!("{path}  new"),
+        HubEvent::Saved { path, why } => format!("{path}  saved ({why})"),
+        HubEvent::Written { path } => format!("{path}  updated"),
+        HubEvent::Deleted { path } => format!("{path}  deleted (syncline restore brings it back)"),
+        HubEvent::Renamed { from, to } => format!("{from}  renamed to {to}"),
+        HubEvent::Joined { path } => {
+            format!("{path}  two files of this name became one, with the lines of both")
+        }
+        HubEvent::Clash { path, renamed } => format!("{path}  two files of this name: one is now {renamed}"),
+        HubEvent::Held { path } => {
+            format!("{path}  held open by another program; written in place until it closes")
+        }
+        HubEvent::Trouble { path, what } if path.is_empty() => format!("trouble: {what}"),
+        HubEvent::Trouble { path, what } => format!("{path}  trouble: {what}"),
+        HubEvent::Brake { files, why } => format!(
+            "{files} files vanished at once ({why}): not passed on. `syncline deletions pass-on` if that is meant, `syncline deletions take-back` to write them again"
+        ),
+        HubEvent::Git { files } => format!("git changed {files} files"),
+        HubEvent::WatchLimit { hint } => format!("the system's limit of watched folders is reached; {hint}"),
+    })
+}

@@ -1,0 +1,137 @@
+//! `.syncline` in a shared folder: the journal, the lock, and the secrets.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use syncline_disk::{RealFolder, RealOptions, RelPath, STATE_DIR};
+use syncline_hub::{Hub, Options};
+use syncline_protocol::Token;
+use syncline_store::{FolderLock, Log, Opener, SqliteLog};
+
+use crate::failure::Failure;
+
+/// The state of one shared folder, locked for this process.
+pub struct StateDir {
+    root: PathBuf,
+    _lock: FolderLock,
+}
+
+/// Where a folder's state is.
+pub fn state_path(root: &Path) -> PathBuf {
+    root.join(STATE_DIR)
+}
+
+impl StateDir {
+    /// Makes the state of a folder if it is missing, and locks it.
+    pub fn open(root: &Path) -> Result<StateDir, Failure> {
+        let path = state_path(root);
+        let fail = |error: std::io::Error| {
+            Failure::other(format!("{}: {error}", path.display()), "is the folder writable?")
+        };
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(fail(error)),
+            _ => {}
+        }
+        let lock = FolderLock::acquire(&path.join("lock"))?;
+        Ok(StateDir { root: root.to_owned(), _lock: lock })
+    }
+
+    /// A secret that is kept in a file of its own which only this user can read; drawn the first time.
+    pub fn secret(&self, name: &str) -> Result<Token, Failure> {
+        let path = state_path(&self.root).join(name);
+        let fail = |what: String| {
+            Failure::other(format!("{}: {what}", path.display()), "remove it to draw a new one")
+        };
+        if let Ok(text) = fs::read_to_string(&path) {
+            let mode = fs::metadata(&path).map_err(|error| fail(error.to_string()))?.permissions().mode();
+            if mode & 0o077 != 0 {
+                let hint = format!("chmod 600 {}", path.display());
+                return Err(Failure::usage(format!("{} can be read by others", path.display()), hint));
+            }
+            return Token::parse(text.trim()).map_err(|error| fail(error.to_string()));
+        }
+        let mut bits = [0; 32];
+        getrandom::fill(&mut bits).map_err(|error| fail(error.to_string()))?;
+        let token = Token::from_random(bits);
+        let mut options = fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(&path);
+        let written = file.and_then(|mut file| {
+            writeln!(file, "{}", token.secret())?;
+            file.sync_all()
+        });
+        written.map_err(|error| fail(error.to_string()))?;
+        Ok(token)
+    }
+
+    /// Opens the hub on the folder.
+    pub async fn open_hub(&self, only: Option<RelPath>, joined: bool) -> Result<Hub, Failure> {
+        let folder = RealFolder::open(&self.root, RealOptions::default());
+        let folder = folder.map_err(|error| Failure::other(error.to_string(), ""))?;
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(|error| Failure::other(error.to_string(), ""))?;
+        let name = self
+            .root
+            .file_name()
+            .map_or_else(|| "shared".to_owned(), |name| name.to_string_lossy().into_owned());
+        let options = Options {
+            folder: Arc::new(folder),
+            log: opener(&self.root),
+            only,
+            name,
+            joined,
+            seed: u64::from_le_bytes(seed),
+            clock: Arc::new(now_ms),
+            author: machine_name(),
+        };
+        Ok(Hub::open(options).await?)
+    }
+}
+
+/// Opens the journal of a folder, each time it is asked.
+pub fn opener(root: &Path) -> Opener {
+    let path = state_path(root).join("journal.db");
+    Box::new(move || Ok(Box::new(SqliteLog::open(&path)?) as Box<dyn Log>))
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Who is named as the author of saves: the user, on this machine.
+fn machine_name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    match std::env::var("USER") {
+        Ok(user) if !user.is_empty() => format!("{user}@{host}"),
+        _ => host,
+    }
+}
+
+/// The folder that a path is about, and the file in it if the path is one.
+pub fn root_of(path: &Path) -> Result<(PathBuf, Option<RelPath>), Failure> {
+    let fail =
+        |what: String| Failure::usage(format!("{}: {what}", path.display()), "name a folder or a file");
+    if !path.exists() {
+        // `serve todo.txt` makes the file, `serve notes/` the folder.
+        let made = if path.extension().is_some() {
+            path.parent()
+                .filter(|parent| !parent.as_os_str().is_empty())
+                .map_or(Ok(()), fs::create_dir_all)
+                .and_then(|()| fs::write(path, ""))
+        } else {
+            fs::create_dir_all(path)
+        };
+        made.map_err(|error| fail(error.to_string()))?;
+    }
+    let path = path.canonicalize().map_err(|error| fail(error.to_string()))?;
+    if path.is_dir() {
+        return Ok((path, None));
+    }
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(fail("not a folder and not a file".to_owned()));
+    };
+    let name = RelPath::parse(&name.to_string_lossy()).map_err(|error| fail(error.to_string()))?;
+    Ok((parent.to_owned(), Some(name)))
+}

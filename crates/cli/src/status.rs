@@ -1,0 +1,86 @@
+//! `syncline status` and `syncline why`.
+
+use serde_json::{Value, json};
+use std::path::Path;
+use syncline_engine::catalogue::Catalogue;
+
+use crate::control::{ask, shared_folder_of};
+use crate::failure::Failure;
+use crate::report::{json_line, safe};
+use crate::state_dir::{opener, root_of, state_path};
+
+/// `syncline status [PATH]`.
+pub async fn run(path: &Path, json: bool) -> Result<(), Failure> {
+    let (root, _) = root_of(path)?;
+    let status = match ask(&root, json!({"command": "status"})).await {
+        Some(status) => status,
+        None => stopped(&root)?,
+    };
+    if json {
+        json_line(&status);
+        return Ok(());
+    }
+    println!("{}", root.display());
+    let number = |name: &str| status.get(name).and_then(Value::as_u64).unwrap_or_default();
+    if status["running"] == json!(true) {
+        println!("  running, process {}", number("pid"));
+        for (name, label) in
+            [("role", "role"), ("listen", "listens at"), ("peer", "joined to"), ("state", "link")]
+        {
+            if let Some(value) = status.get(name).and_then(Value::as_str) {
+                println!("  {label} {}", safe(value));
+            }
+        }
+        println!("  {} documents, {} not in step yet", number("documents"), number("unsettled"));
+        if status["held_deletions"] == json!(true) {
+            println!("  many deletions are held back: `syncline deletions pass-on` or `take-back`");
+        }
+    } else {
+        println!("  not running; {} documents in its journal", number("documents"));
+    }
+    Ok(())
+}
+
+fn read_catalogue(root: &Path) -> Result<(Catalogue, Box<dyn syncline_store::LogReader>), Failure> {
+    if !state_path(root).join("journal.db").is_file() {
+        return Err(Failure::usage(
+            format!("{} is not shared", root.display()),
+            "share it with `syncline serve`",
+        ));
+    }
+    let reader = opener(root)()?.reader()?;
+    let mut catalogue = Catalogue::new();
+    for write in reader.catalogue()? {
+        catalogue.merge(&write);
+    }
+    Ok((catalogue, reader))
+}
+
+fn stopped(root: &Path) -> Result<Value, Failure> {
+    let (catalogue, _) = read_catalogue(root)?;
+    Ok(json!({"running": false, "documents": catalogue.paths().count()}))
+}
+
+/// `syncline why FILE`.
+pub async fn why(file: &Path, json: bool) -> Result<(), Failure> {
+    let (root, path) = shared_folder_of(file)?;
+    let (catalogue, reader) = read_catalogue(&root)?;
+    let Some(doc) = catalogue.at(&path).first() else {
+        return Err(Failure::usage(format!("{path} is not shared"), "`syncline status` shows what is"));
+    };
+    for (time_ms, what) in reader.decisions(*doc)? {
+        if json {
+            json_line(&json!({"time_ms": time_ms, "what": what}));
+        } else {
+            let seconds = time_ms / 1000;
+            println!(
+                "{:02}:{:02}:{:02}Z  {}",
+                seconds / 3600 % 24,
+                seconds / 60 % 60,
+                seconds % 60,
+                safe(&what)
+            );
+        }
+    }
+    Ok(())
+}

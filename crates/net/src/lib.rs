@@ -1,0 +1,31 @@
+//! How sessions arrive and leave over a network: WebSocket, tokens, dialing and reconnecting.
+//!
+//! [`serve`] accepts connections on a listener and hands each to the protocol its path names; [`keep_joined`]
+//! dials another hub and dials again whenever the connection breaks. What is said on a connection is decided
+//! by the state machines of `syncline-protocol`; what is done about it, by `syncline-hub`. This crate moves
+//! bytes, keeps time and says no: every limit of `syncline_protocol::limits` that a connection could break is
+//! enforced here before a byte of it reaches anything else.
+
+mod access;
+mod admission;
+mod back_off;
+mod content;
+mod dial;
+mod error;
+mod gate;
+mod head;
+mod listener;
+mod refusal;
+mod replica;
+mod socket;
+
+pub use access::{Access, Channel, Denied, Identity, Presented, check_bind};
+pub use back_off::BackOff;
+pub use dial::{JoinEvent, keep_joined};
+pub use error::NetError;
+pub use listener::serve;
+
+/// Resolves when the shutdown is asked for (or whoever could ask is gone).
+async fn stopped(shutdown: &mut tokio::sync::watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}

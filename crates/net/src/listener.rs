@@ -1,0 +1,147 @@
+//! Accepting connections: heads within their time and size, then the protocol that the path names.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use syncline_hub::Hub;
+use syncline_protocol::content::Session;
+use syncline_protocol::replica::{Link, Local, Role};
+use syncline_protocol::{ProtocolError, limits};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::access::{Access, Channel, Presented};
+use crate::admission::{Admission, Place};
+use crate::error::NetError;
+use crate::gate::Gate;
+use crate::head::{FULL, HeadError, NoEntry, Route, SLOW, read_head, refusal_bytes, route};
+use crate::replica::Shell;
+use crate::socket::Stranger;
+use crate::{content, replica};
+
+/// How long connections get to say goodbye when the hub stops.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How long a refused connection is read from, so that the refusal arrives before the reset.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Accepts connections until `shutdown` holds `true` (or its sender is gone), then lets them say goodbye.
+///
+/// The caller has bound the listener and asked [`check_bind`](crate::check_bind).
+///
+/// # Errors
+/// [`NetError::Listener`] if the listener's own address cannot be read. A single connection's fault is
+/// never an error of the listener, and neither is a passing lack of file descriptors.
+pub async fn serve(
+    listener: TcpListener,
+    hub: Hub,
+    access: Access,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<(), NetError> {
+    let address = listener.local_addr();
+    let address =
+        address.map_err(|source| NetError::Listener { address: "the listener".to_owned(), source })?;
+    crate::check_bind(address)?;
+    let access = Arc::new(access);
+    let admission = Admission::new();
+    let mut connections = JoinSet::new();
+    let stop = shutdown.clone();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let server = Server { hub: hub.clone(), access: Arc::clone(&access), shutdown: stop.clone() };
+                    match admission.admit(peer.ip()) {
+                        Some(place) => drop(connections.spawn(server.connection(stream, peer, place))),
+                        // Not answered from a task of its own: that would be one more thing to run out of.
+                        None => drop(stream.try_write(&refusal_bytes(&FULL))),
+                    }
+                }
+                // Out of file descriptors, or the client was gone at once: the next accept may succeed.
+                Err(_) => sleep(Duration::from_millis(50)).await,
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            () = crate::stopped(&mut shutdown) => break,
+        }
+    }
+    drop(listener);
+    let _ = timeout(GOODBYE, async { while connections.join_next().await.is_some() {} }).await;
+    Ok(())
+}
+
+struct Server {
+    hub: Hub,
+    access: Arc<Access>,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Server {
+    async fn connection(mut self, stream: TcpStream, _peer: SocketAddr, mut place: Place) {
+        // Keystrokes are small: waiting to fill a packet would cost 40 ms each.
+        let _ = stream.set_nodelay(true);
+        let mut gate = Gate::new(stream, limits::MAX_BEFORE_HELLO as u64 + 1);
+        let head = tokio::select! {
+            head = timeout(limits::HEAD_TIMEOUT, read_head(&mut gate)) => head,
+            () = crate::stopped(&mut self.shutdown) => return,
+        };
+        let wanted = match head {
+            Ok(Ok(head)) => route(&head, &self.access).and_then(|route| Ok((route, head.upgrade()?))),
+            Ok(Err(HeadError::Refused(no))) => Err(no),
+            Ok(Err(HeadError::Gone)) => return,
+            Err(_) => Err(SLOW),
+        };
+        match wanted {
+            Ok((route, answer)) => {
+                let sent = timeout(limits::HEAD_TIMEOUT, gate.write_all(&answer)).await;
+                if matches!(sent, Ok(Ok(()))) {
+                    self.speak(route, gate, &mut place).await;
+                }
+            }
+            Err(no) => refuse(gate, &no).await,
+        }
+    }
+
+    async fn speak(self, route: Route, gate: Gate<TcpStream>, place: &mut Place) {
+        let stranger = Stranger::accepted(gate).await;
+        let Server { hub, access, shutdown } = self;
+        let session = match route {
+            Route::Replica => {
+                let local = Local {
+                    agent: hub.agent(),
+                    folder: Some(hub.folder_id()),
+                    name: hub.folder_name(),
+                    single_file: hub.single_file(),
+                };
+                let check = |token: &str| {
+                    let allowed = access.allow(Channel::Replica, Presented::Token(token));
+                    allowed.map(drop).map_err(ProtocolError::from)
+                };
+                let shell = Shell { hub, check: &check, events: None, shutdown, place: Some(place) };
+                let link = Link::new(Role::Accepting, local);
+                replica::run(stranger, link, shell, &mut false).await;
+                return;
+            }
+            Route::Content => Session::new(),
+            Route::Admitted { document } => Session::admitted(document),
+        };
+        content::run(stranger, session, hub, &access, place, shutdown).await;
+    }
+}
+
+/// Answers, and reads on for a moment: closing with unread bytes resets the connection, and the answer
+/// would be lost with it.
+async fn refuse(mut gate: Gate<TcpStream>, no: &NoEntry) {
+    let _ = timeout(LINGER, async {
+        gate.write_all(&refusal_bytes(no)).await?;
+        gate.shutdown().await?;
+        gate.meter().allow(64 << 10);
+        let mut rest = [0; 1024];
+        while gate.read(&mut rest).await? > 0 {}
+        std::io::Result::Ok(())
+    })
+    .await;
+}

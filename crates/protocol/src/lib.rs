@@ -1,0 +1,20 @@
+//! What the bytes mean and both ends of each conversation, as pure state machines
+//! `(state, input, now) -> (state, outputs)`.
+//!
+//! One module per protocol: [`replica`] (binary, between hubs: the whole history) and [`content`] (JSON, for
+//! the simplest programs: the whole text). Beside them what all of them share: [`limits`], [`ErrorCode`],
+//! [`Token`] and [`JoinLink`].
+//!
+//! No sockets, files, clocks, randomness or async here: whoever drives a state machine hands in what
+//! happened and what time it is, and does what comes out. Read `replica::link` first.
+
+pub mod content;
+mod error;
+mod join;
+pub mod limits;
+pub mod replica;
+mod token;
+
+pub use error::{ErrorCode, ProtocolError};
+pub use join::{JoinLink, LinkError};
+pub use token::{Token, TokenError};

@@ -1,0 +1,92 @@
+//! Every limit of every channel, in one place. A limit is checked before anything is allocated for what it
+//! limits; what goes beyond is refused with an error, never cut.
+
+use std::time::Duration;
+
+/// The longest text or content of one document, in bytes; the same on every channel.
+pub const MAX_DOCUMENT_BYTES: usize = 64 << 20;
+
+/// The longest message on a `replica` connection after authentication, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 96 << 20;
+
+/// Events are sent in parts of about this many bytes; far enough below [`MAX_MESSAGE_BYTES`] that a run's
+/// numbers and names fit beside its text, and above [`MAX_DOCUMENT_BYTES`] so that one save stays whole.
+pub const MAX_PART_BYTES: usize = 80 << 20;
+
+/// The longest message on a `content` connection, in bytes: a whole text, escaped as JSON.
+pub const MAX_CONTENT_MESSAGE: usize = 96 << 20;
+
+/// All that a connection may send before it has said who it is, in bytes.
+pub const MAX_BEFORE_HELLO: usize = 16 << 10;
+
+/// How long a connection may take to say who it is.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the first byte and the head of a request may take.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a connection is pinged.
+pub const PING: Duration = Duration::from_secs(20);
+
+/// A connection from which nothing came for so long is closed.
+pub const IDLE_CLOSE: Duration = Duration::from_secs(45);
+
+/// A connection that takes none of what is sent to it for so long is closed.
+pub const PROGRESS_CLOSE: Duration = Duration::from_secs(30);
+
+/// The first pause before dialing again; it doubles from here.
+pub const MIN_BACK_OFF: Duration = Duration::from_millis(200);
+
+/// The longest pause before dialing again.
+pub const MAX_BACK_OFF: Duration = Duration::from_secs(60);
+
+/// How many `Events` messages may be under way to a peer without its acknowledgement.
+pub const MAX_IN_FLIGHT: usize = 256;
+
+/// No further `Events` are sent while so many bytes of them are under way. One message may go beyond.
+pub const MAX_IN_FLIGHT_BYTES: usize = 8 << 20;
+
+/// How many documents are asked for their events at once, on behalf of one connection.
+pub const MAX_ASKS: usize = 16;
+
+/// How many `Vector`s may wait for their answer.
+pub const MAX_VECTORS: usize = 128;
+
+/// How many documents one `Have` names at most.
+pub const MAX_HAVE: usize = 1_000;
+
+/// How many writes one `Catalogue` carries at most.
+pub const MAX_WRITES: usize = 1_000;
+
+/// How many documents a peer may name in all its `Have`s together.
+pub const MAX_DOCUMENTS: usize = 1_000_000;
+
+/// How many agents a vector may name.
+pub const MAX_AGENTS: usize = 1 << 16;
+
+/// How many catalogue messages may wait for their turn to be journalled.
+pub const MAX_CATALOGUES_WAITING: usize = 4_096;
+
+/// The longest piece of a content in one message, in bytes.
+pub const MAX_CHUNK: usize = 1 << 20;
+
+/// How many contents are asked for at once.
+pub const MAX_WANTS: usize = 16;
+
+/// How often events that build on unknown ones are asked for again before the document is given up.
+pub const MAX_RESYNCS: u8 = 3;
+
+/// The longest name of a party, in bytes.
+pub const MAX_NAME: usize = 256;
+
+/// The longest error message taken from a peer, in bytes.
+pub const MAX_ERROR_TEXT: usize = 1_024;
+
+/// The longest path of a document in a `content` message, in bytes.
+pub const MAX_PATH: usize = 4_096;
+
+/// The longest `request_id` or `base`, in bytes.
+pub const MAX_REQUEST_ID: usize = 4_096;
+
+/// How deeply JSON may be nested.
+pub const MAX_DEPTH: usize = 16;
