@@ -537,7 +537,7 @@ impl DocumentTask {
 
     fn set_on_disk(&mut self, path: RelPath, hash: ContentHash, version: Version, stat: FileStat) {
         if let Some(old) = &self.file.on_disk
-            && (old.stat.inode, old.stat.device) != (stat.inode, stat.device)
+            && !old.stat.same_inode(&stat)
         {
             self.hub.forget_inode(self.id, &old.stat);
         }

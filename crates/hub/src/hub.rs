@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
-use syncline_disk::{ContentHash, Folder, IgnoreRules, RelPath};
+use syncline_disk::{ContentHash, FileStat, Folder, IgnoreRules, RelPath};
 use syncline_engine::catalogue::{Catalogue, DocId, Field, Kind, Write};
 use syncline_engine::{AgentId, EventBatch, Heads, Meta};
 use syncline_protocol::replica::Have;
@@ -69,7 +69,7 @@ pub(crate) struct Inner {
     documents: Mutex<HashMap<DocId, Handle>>,
     folder_commands: mpsc::Sender<FolderCommand>,
     /// Which document's file has an inode: how a rename is told from a deletion and a new file.
-    pub inodes: Mutex<HashMap<(u64, u64), DocId>>,
+    pub inodes: Mutex<HashMap<Inode, DocId>>,
     /// Open once differences found at the start may be entered.
     pub gate: watch::Sender<bool>,
     /// A mass deletion was found: nothing is deleted or written again until somebody decides.
@@ -621,19 +621,35 @@ impl Hub {
         Ok(blocking(move || run(folder.as_ref())).await??)
     }
 
-    pub(crate) fn note_inode(&self, doc: DocId, stat: &syncline_disk::FileStat) {
-        lock(&self.0.inodes).insert((stat.device, stat.inode), doc);
+    pub(crate) fn note_inode(&self, doc: DocId, stat: &FileStat) {
+        lock(&self.0.inodes).insert(Inode::of(stat), doc);
     }
 
-    pub(crate) fn forget_inode(&self, doc: DocId, stat: &syncline_disk::FileStat) {
+    pub(crate) fn forget_inode(&self, doc: DocId, stat: &FileStat) {
         let mut inodes = lock(&self.0.inodes);
-        if inodes.get(&(stat.device, stat.inode)) == Some(&doc) {
-            inodes.remove(&(stat.device, stat.inode));
+        if inodes.get(&Inode::of(stat)) == Some(&doc) {
+            inodes.remove(&Inode::of(stat));
         }
     }
 
-    pub(crate) fn doc_of_inode(&self, stat: &syncline_disk::FileStat) -> Option<DocId> {
-        lock(&self.0.inodes).get(&(stat.device, stat.inode)).copied()
+    pub(crate) fn doc_of_inode(&self, stat: &FileStat) -> Option<DocId> {
+        lock(&self.0.inodes).get(&Inode::of(stat)).copied()
+    }
+}
+
+/// What tells one inode from another. Numbers are used again at once (a checkout that deletes one file and
+/// makes another: tried), so the time of birth belongs to it; where there is none, the time of the last
+/// change of content, which a rename leaves as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Inode {
+    device: u64,
+    number: u64,
+    born_ns: i128,
+}
+
+impl Inode {
+    fn of(stat: &FileStat) -> Inode {
+        Inode { device: stat.device, number: stat.inode, born_ns: stat.birth_ns.unwrap_or(stat.mtime_ns) }
     }
 }
 

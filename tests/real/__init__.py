@@ -1,0 +1,1 @@
+"""Scenarios that drive the real `syncline` program with programs nobody here wrote."""
