@@ -45,10 +45,17 @@ def command(arguments, feed=None, timeout=60, cwd=None, extra=None):
 
 
 def vim(path, marker, dice):
-    """Vim in its default backup mode or one of the explicit ones, with time passing before it saves."""
+    """Vim in its default backup mode or one of the explicit ones, with time passing before it saves. When the
+    file changed under it, vim asks, and with nobody to answer it does not write: a person does it again."""
     mode = dice.choice(["", "set backupcopy=auto\n", "set backupcopy=yes\n", "set backupcopy=no\n", "set backup\n"])
-    script = f"{mode}{dice.randint(1, 9)}a\n{marker}\n.\nsleep {dice.randint(1, 150)}m\nwq!\n"
-    command(["vim", "-V1", "-es", "-u", "NONE", path], feed=script)
+    for _ in range(200):
+        add = f"{dice.randint(1, 9)}a\n{marker}\n.\n"
+        script = f"{mode}{add}sleep {dice.randint(1, 50)}m\nw!\nset modified?\nq!\n"
+        result = subprocess.run(["vim", "-es", "-u", "NONE", str(path)], input=script, text=True, capture_output=True,
+                                timeout=60)
+        if "nomodified" in result.stdout + result.stderr:
+            return
+    raise Failure(f"vim never got to save {path}: the file changed under it each time")
 
 
 def ed(path, marker, dice):

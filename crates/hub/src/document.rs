@@ -156,7 +156,7 @@ impl DocumentTask {
     fn is_idle(&self) -> bool {
         let crowded = self.hub.live_documents() > 256;
         // The sender side of `published` counts sessions that wait for changes.
-        self.published.receiver_count() <= 1 && (crowded || self.last_used.elapsed() >= IDLE)
+        self.published.receiver_count() <= 1 && !self.file.is_settling() && (crowded || self.last_used.elapsed() >= IDLE)
     }
 
     fn wake_at(&self) -> Instant {

@@ -119,17 +119,12 @@ impl FileSession {
         if let Some(intent) = intent {
             // A save may have happened or not: the file's bytes will tell (RULES.md 1).
             let intent = Intent::decode(intent, document)?;
-            if let (Some((version, hash)), Some(id)) =
-                (intent.old, DisplacedId::of_temporary(&intent.temporary))
-            {
-                self.candidates.push(Candidate::stored(version.clone(), hash, Maker::Us));
+            let (version, hash) = intent.new;
+            if let (Some((version, hash)), Some(id)) = (intent.old, DisplacedId::of_temporary(&intent.temporary)) {
                 self.displaced.push(Displaced { id, version, hash });
             }
-            let (version, hash) = intent.new;
-            if self.on_disk.as_ref().is_none_or(|on_disk| on_disk.hash != hash) {
-                self.candidates.push(Candidate::stored(version, hash, Maker::Us));
-                self.look_at.get_or_insert(Duration::ZERO);
-            }
+            self.candidates.push(Candidate::stored(version, hash, Maker::Us));
+            self.look_at.get_or_insert(Duration::ZERO);
         }
         Ok(())
     }
@@ -181,6 +176,11 @@ impl FileSession {
         // What could be written now has been; what waits for somebody's decision is woken by that.
         let write = ((self.rewrite || self.visited) && self.write_at > now).then_some(self.write_at);
         [self.look_at, settle, write].into_iter().flatten().min().map(|at| started + at)
+    }
+
+    /// Whether displaced inodes are still to be looked at.
+    pub fn is_settling(&self) -> bool {
+        !self.displaced.is_empty()
     }
 
     fn state(&self) -> FileState {
@@ -560,7 +560,7 @@ impl DocumentTask {
     ) -> Result<(), HubError> {
         let (hub, id) = (self.hub.clone(), self.id);
         let repeated = self.file.refused == Some(hash);
-        let git = hub.git_at_work();
+        let git = hub.git_at_work(&path);
         let candidates = self.file.candidates.clone();
         let known = self.file.on_disk.is_some() || !candidates.all().is_empty();
         let Some(document) = self.document() else { return Err(HubError::Closed) };
@@ -573,16 +573,7 @@ impl DocumentTask {
             let ours: Arc<str> = document.text().to_string().into();
             return self.enter_union(path, ours, text, hash, stat).await;
         } else {
-            let texts: Vec<Option<Arc<str>>> = candidates
-                .all()
-                .iter()
-                .map(|candidate| {
-                    Some(match candidate.text() {
-                        Some(text) => text.clone(),
-                        None => document.text_at(&candidate.version).to_string().into(),
-                    })
-                })
-                .collect();
+            let texts = texts_of(candidates.all(), document);
             let save = FoundSave { candidates: candidates.all(), texts: &texts, text: &text, repeated, git };
             let base = infer_base(&save).unwrap_or(Base { index: 0, edit: true, why: Why::Newest });
             match (candidates.all().get(base.index), texts.get(base.index)) {
@@ -618,9 +609,6 @@ impl DocumentTask {
         let mut records = vec![Record::Decision { doc: id, time_ms: meta.time_ms, what }];
         records.extend(self.file_record());
         self.commit(records).await?;
-        if git {
-            hub.note_git();
-        }
         hub.tell(HubEvent::Saved { path: path.to_string(), why: why.to_owned() });
         if let Some(wanted) = wanted {
             let mut fields = Vec::new();
@@ -708,20 +696,21 @@ impl DocumentTask {
         self.hub.catalogue().get(&self.id).and_then(|entry| entry.content().map(|content| content.hash))
     }
 
-    fn file_record(&mut self) -> Option<Record> {
+    /// The state for the journal. It is newer than any intent, which would only confuse the next start.
+    fn file_record(&mut self) -> Vec<Record> {
         let state = self.file.state();
-        let record = Record::File { doc: self.id, state: state.encode(self.document()?) };
+        let Some(document) = self.document() else { return Vec::new() };
+        let record = Record::File { doc: self.id, state: state.encode(document) };
         self.file.dirty = false;
-        Some(record)
+        vec![record, Record::NoIntent(self.id)]
     }
 
     /// Before the document leaves the memory.
     pub async fn record_file_state(&mut self) {
-        if self.file.dirty
-            && let Some(record) = self.file_record()
-        {
+        if self.file.dirty {
+            let records = self.file_record();
             // If this fails the journal still has the intent, from which the next start finds its way.
-            let _ = self.hub.commit(vec![record, Record::NoIntent(self.id)]).await;
+            let _ = self.hub.commit(records).await;
         }
     }
 
@@ -799,7 +788,7 @@ impl DocumentTask {
         let records = if self.file.displaced.is_empty() {
             vec![Record::NoFile(self.id), Record::NoIntent(self.id)]
         } else {
-            self.file_record().into_iter().collect()
+            self.file_record()
         };
         self.commit(records).await
     }
@@ -902,12 +891,11 @@ impl DocumentTask {
                 self.hub.tell(HubEvent::Written { path: wanted.path.to_string() });
                 Ok(())
             }
-            Saved::Raced { stat, bytes: theirs, displaced } => {
-                // Somebody saved between our look and the exchange. Theirs is an edit like any other; ours
-                // is in the file now, and the union of both is written next.
-                self.enter_raced(&wanted, theirs, stat).await?;
-                let of = self.file.on_disk.clone();
-                self.wrote(&wanted, version, hash, stat, Some(displaced), of.as_ref());
+            Saved::Raced { stat, displaced, .. } => {
+                // Somebody saved between our look and the exchange, or is at it: what came out may be half
+                // of it. It is kept, and entered once its writer is done.
+                self.wrote(&wanted, version, hash, stat, Some(displaced), old.as_ref());
+                self.file.settle_at = self.hub.uptime();
                 self.file.visited = true;
                 Ok(())
             }
@@ -923,21 +911,6 @@ impl DocumentTask {
                 self.file.visited = true;
                 Ok(())
             }
-        }
-    }
-
-    async fn enter_raced(
-        &mut self,
-        wanted: &Wanted,
-        theirs: Vec<u8>,
-        stat: FileStat,
-    ) -> Result<(), HubError> {
-        let hash = ContentHash::of(&theirs);
-        match syncline_disk::decode(&theirs) {
-            Decoded::Text { text, form } if wanted.kind == Kind::Text => {
-                self.enter(wanted.path.clone(), text.into(), form, hash, stat, None, None).await
-            }
-            _ => self.found_opaque(wanted.path.clone(), theirs, stat, Kind::Opaque).await,
         }
     }
 
@@ -1015,10 +988,10 @@ impl DocumentTask {
                 self.file.displaced.rotate_left(1);
                 return Ok(());
             }
-            Settled::Quiet { bytes, stat } => {
+            Settled::Quiet { bytes, .. } => {
                 let hash = ContentHash::of(&bytes);
                 if hash != displaced.hash {
-                    self.enter_displaced(&displaced, bytes, hash, stat).await?;
+                    self.enter_displaced(&displaced, bytes, hash).await?;
                 }
                 let id = displaced.id.clone();
                 self.hub.on_disk(move |folder| folder.forget(&id)).await?;
@@ -1031,31 +1004,63 @@ impl DocumentTask {
             Settled::Missing => {}
         }
         self.file.displaced.retain(|other| other.id != displaced.id);
+        self.file.visited = true;
         self.file.settle_at = self.hub.uptime();
         self.file.dirty = true;
         Ok(())
     }
 
-    /// What a writer wrote to an inode that was displaced under it is an edit at the version it had.
+    /// What was saved into an inode that was displaced meanwhile is a save like any other, whose maker cannot
+    /// have seen what came after.
     async fn enter_displaced(
         &mut self,
         displaced: &Displaced,
         bytes: Vec<u8>,
         hash: ContentHash,
-        _stat: FileStat,
     ) -> Result<(), HubError> {
         let (agent, meta) = (self.hub.agent(), self.hub.file_meta());
         let mut records = vec![Record::Content { hash: *hash.as_bytes(), bytes: bytes.clone() }];
+        let mut why = "not text: kept, the newer content counts";
         if let Decoded::Text { text, .. } = syncline_disk::decode(&bytes) {
-            let loaded = self.load().await?;
-            let before = loaded.document.text_at(&displaced.version).to_string();
-            let applied = loaded.document.edit_at(&displaced.version, &diff(&before, &text), agent, &meta);
-            applied.map_err(|error| HubError::BadPosition { what: error.to_string() })?;
+            let candidates = self.file.candidates.up_to(displaced.hash);
+            let Some(document) = self.document() else { return Err(HubError::Closed) };
+            let text: Arc<str> = text.into();
+            let texts = texts_of(&candidates, document);
+            let save = FoundSave { candidates: &candidates, texts: &texts, text: &text, repeated: false, git: false };
+            let base = infer_base(&save);
+            let found = base.and_then(|base| Some((base.why, candidates.get(base.index)?, texts.get(base.index)?.clone()?, base.edit)));
+            let (base_why, version, before, edit) = match found {
+                Some((why, candidate, text, edit)) => (why, candidate.version.clone(), text, edit),
+                None => (Why::Newest, displaced.version.clone(), document.text_at(&displaced.version).to_string().into(), true),
+            };
+            why = describe(base_why);
+            if edit {
+                let edits = diff(&before, &text);
+                let loaded = self.load().await?;
+                let applied = loaded.document.edit_at(&version, &edits, agent, &meta);
+                let version = applied.map_err(|error| HubError::BadPosition { what: error.to_string() })?.version;
+                let mut candidate = Candidate::new_hashed(version, hash, Maker::Other).with_text(text);
+                candidate.base = Some(ContentHash::of(before.as_bytes()));
+                self.file.candidates.push_before_newest(candidate);
+            }
         }
-        let what = "written to the file after it was displaced: entered at the version it had".to_owned();
-        records.push(Record::Decision { doc: self.id, time_ms: meta.time_ms, what });
-        self.commit(records).await
+        let what = format!("saved in the moment in which the file was written: {why}");
+        records.push(Record::Decision { doc: self.id, time_ms: meta.time_ms, what: what.clone() });
+        records.extend(self.file_record());
+        self.commit(records).await?;
+        let path = self.file.on_disk.as_ref().map_or_else(|| self.id.to_string(), |on_disk| on_disk.path.to_string());
+        self.hub.tell(HubEvent::Saved { path, why: what });
+        Ok(())
     }
+}
+
+/// The texts of candidates, replayed where they are not at hand.
+fn texts_of(candidates: &[Candidate], document: &Document) -> Vec<Option<Arc<str>>> {
+    let text = |candidate: &Candidate| match candidate.text() {
+        Some(text) => text.clone(),
+        None => document.text_at(&candidate.version).to_string().into(),
+    };
+    candidates.iter().map(|candidate| Some(text(candidate))).collect()
 }
 
 impl FileSession {

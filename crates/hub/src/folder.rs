@@ -70,7 +70,6 @@ pub(crate) struct FolderTask {
     renames: BTreeMap<RelPath, Instant>,
     vanished: BTreeMap<DocId, Vanished>,
     judge_at: Option<Instant>,
-    git_files: usize,
     scan_at: Option<Instant>,
     scanned: bool,
     waiting_for_scan: Vec<oneshot::Sender<Result<(), HubError>>>,
@@ -87,7 +86,6 @@ impl FolderTask {
             renames: BTreeMap::new(),
             vanished: BTreeMap::new(),
             judge_at: None,
-            git_files: 0,
             scan_at: Some(Instant::now()),
             scanned: false,
             waiting_for_scan: Vec::new(),
@@ -264,10 +262,7 @@ impl FolderTask {
     async fn hints(&mut self, batch: Vec<Hint>) {
         for Hint { path, what } in batch {
             match (path, what) {
-                (_, What::GitActivity) => {
-                    self.hub.note_git();
-                    self.git_files = 0;
-                }
+                (repository, What::GitActivity) => self.hub.note_git(repository),
                 (_, What::RootGone) => {
                     self.hub.0.braked.store(true, Ordering::Relaxed);
                     self.hub.tell(HubEvent::Brake { files: 0, why: "the folder itself is gone".to_owned() });
@@ -685,7 +680,7 @@ impl FolderTask {
         let input = BrakeInput {
             root_present,
             git_vanished: false,
-            git_burst: self.hub.git_at_work(),
+            git_burst: self.hub.git_anywhere(),
             files_before: living,
             deleted: self.vanished.len(),
         };

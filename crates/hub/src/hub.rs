@@ -1,7 +1,7 @@
 //! The hub: what sessions, links and programs ask of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use syncline_disk::{ContentHash, FileStat, Folder, IgnoreRules, RelPath};
@@ -23,6 +23,9 @@ use crate::text_session::{Party, TextSession};
 const VISITS: usize = 48;
 /// How many commands may wait for one document; who has more waits.
 const MAILBOX: usize = 256;
+
+/// git's files settle within this time after it last touched its index lock or HEAD.
+const GIT_WINDOW: Duration = Duration::from_millis(800);
 
 /// What a hub needs to run.
 pub struct Options {
@@ -74,8 +77,8 @@ pub(crate) struct Inner {
     pub gate: watch::Sender<bool>,
     /// A mass deletion was found: nothing is deleted or written again until somebody decides.
     pub braked: AtomicBool,
-    /// Until when git is taken to be at work, in ms of the hub's own monotonic clock.
-    git_until: AtomicU64,
+    /// Repositories in which git is at work (`None`: the root's), each until when, since the hub's start.
+    git: Mutex<HashMap<Option<RelPath>, Duration>>,
     pub started: Instant,
     pub visits: Arc<Semaphore>,
     to_visit: Mutex<BTreeSet<DocId>>,
@@ -147,7 +150,7 @@ impl Hub {
             inodes: Mutex::default(),
             gate: watch::Sender::new(!joined),
             braked: AtomicBool::new(false),
-            git_until: AtomicU64::new(0),
+            git: Mutex::default(),
             started: Instant::now(),
             visits: Arc::new(Semaphore::new(VISITS)),
             to_visit: Mutex::default(),
@@ -585,14 +588,25 @@ impl Hub {
         Meta { author: self.0.author.clone(), channel: "file".into(), time_ms: self.now_ms() }
     }
 
-    /// git is at work: saves in the next moments mean what they say.
-    pub(crate) fn note_git(&self) {
-        let until = self.uptime() + Duration::from_millis(1500);
-        self.0.git_until.store(until.as_millis() as u64, Ordering::Relaxed);
+    /// git is at work in the repository at this directory: what is saved there in the next moment means
+    /// what it says.
+    pub(crate) fn note_git(&self, repository: Option<RelPath>) {
+        let now = self.uptime();
+        let mut git = lock(&self.0.git);
+        git.retain(|_, until| *until > now);
+        git.insert(repository, now + GIT_WINDOW);
     }
 
-    pub(crate) fn git_at_work(&self) -> bool {
-        (self.uptime().as_millis() as u64) < self.0.git_until.load(Ordering::Relaxed)
+    pub(crate) fn git_at_work(&self, path: &RelPath) -> bool {
+        let now = self.uptime();
+        let within = |repository: &Option<RelPath>| repository.as_ref().is_none_or(|top| path.is_below(top));
+        lock(&self.0.git).iter().any(|(repository, until)| now < *until && within(repository))
+    }
+
+    /// Whether git is at work anywhere in the folder.
+    pub(crate) fn git_anywhere(&self) -> bool {
+        let now = self.uptime();
+        lock(&self.0.git).values().any(|until| now < *until)
     }
 
     pub(crate) async fn commit(&self, records: Vec<Record>) -> Result<(), HubError> {

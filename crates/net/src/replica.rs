@@ -289,11 +289,9 @@ impl Driver<'_> {
 
     fn event(&mut self, event: LinkEvent) {
         match &event {
-            LinkEvent::Connected { folder, .. } => {
-                // Said of the same folder by both, except by a joiner that has none yet.
-                if self.shell.events.is_some() {
-                    self.shell.hub.adopt_folder_id(*folder);
-                }
+            // Only the dialing side has somebody who takes events; a joiner takes over the folder's id.
+            LinkEvent::Connected { folder, .. } if self.shell.events.is_some() => {
+                self.shell.hub.adopt_folder_id(*folder);
             }
             LinkEvent::Synced { .. } => self.shell.hub.peer_synced(),
             _ => {}

@@ -156,8 +156,11 @@ impl Incoming {
         loop {
             let deadline = self.quiet_since + limits::IDLE_CLOSE;
             tokio::select! {
+                // What has come counts, even if it was not looked at for long (an upload was being journalled).
+                biased;
                 message = self.stream.next() => {
                     self.quiet_since = Instant::now();
+                    self.read = self.meter.read();
                     if let Some(received) = sort(message, &mut self.pings)? {
                         self.meter.allow(self.allowance);
                         return Ok(received);

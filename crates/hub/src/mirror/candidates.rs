@@ -119,6 +119,22 @@ impl Candidates {
         }
     }
 
+    /// Somebody saved this, but the file holds something newer already.
+    pub fn push_before_newest(&mut self, candidate: Candidate) {
+        if let Some(newest) = self.list.pop() {
+            self.push(candidate);
+            self.push(newest);
+        } else {
+            self.push(candidate);
+        }
+    }
+
+    /// What the file held up to the last time that it held these bytes; everything if it never did.
+    pub fn up_to(&self, hash: ContentHash) -> Vec<Candidate> {
+        let end = self.list.iter().rposition(|candidate| candidate.hash == hash).map_or(self.list.len(), |at| at + 1);
+        self.list[..end].to_vec()
+    }
+
     /// The newest version was opened by somebody.
     pub fn mark_newest(&mut self, evidence: Evidence) {
         if let Some(newest) = self.list.last_mut() {

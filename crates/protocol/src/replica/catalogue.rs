@@ -16,6 +16,8 @@ type Vector = BTreeMap<AgentId, u64>;
 pub(super) struct Catalogue {
     /// What the peer's catalogue has, as far as it is known here; `None` before it said so.
     theirs: Option<Vector>,
+    /// Whether this side has said what it has: that goes before its answer to the peer's vector.
+    told: bool,
     /// Whether a delta was asked of the hub.
     asking: bool,
     /// Whether the first delta is on its way: it is sent even if it is empty, as the peer waits for it.
@@ -39,10 +41,17 @@ impl Catalogue {
         if self.theirs.is_some() {
             return Err(ProtocolError::new(ErrorCode::BadMessage, "a second catalogue vector"));
         }
-        self.theirs = Some(vector.clone());
-        self.asking = true;
-        out.push(Output::AskCatalogueSince(vector));
+        self.theirs = Some(vector);
+        self.dirty = true;
+        self.ask(out);
         Ok(())
+    }
+
+    /// What the hub's catalogue has.
+    pub fn own_vector(&mut self, vector: Vector, out: &mut Vec<Output>) {
+        out.push(Output::Send(Message::CatalogueVector { vector }));
+        self.told = true;
+        self.ask(out);
     }
 
     /// The hub's catalogue changed.
@@ -53,6 +62,7 @@ impl Catalogue {
 
     fn ask(&mut self, out: &mut Vec<Output>) {
         if let Some(theirs) = &self.theirs
+            && self.told
             && self.dirty
             && !self.asking
             && self.outgoing.is_none()

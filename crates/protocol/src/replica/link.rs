@@ -103,9 +103,7 @@ impl Link {
             Input::Received(message) => return self.greeted(message, out),
             Input::Garbled(error) => return Err(error),
             Input::TokenChecked(checked) => return self.checked(checked, out),
-            Input::CatalogueVector(vector) => {
-                out.push(Output::Send(Message::CatalogueVector { vector }));
-            }
+            Input::CatalogueVector(vector) => self.catalogue.own_vector(vector, out),
             Input::CatalogueChanged => self.catalogue.changed(out),
             Input::CatalogueDelta { writes, vector } => self.catalogue.delta(writes, vector, out),
             Input::CatalogueMerged { wanted } => {
@@ -113,7 +111,12 @@ impl Link {
                 self.contents.wanted(wanted, out);
             }
             Input::CatalogueRefused(error) => return Err(error),
-            Input::Heads(heads) => self.documents.declare(heads, out),
+            Input::Heads(heads) => {
+                // They can name documents that were created after the catalogue was sent; asked again, what
+                // introduces these goes first.
+                self.catalogue.changed(out);
+                self.documents.declare(heads, out);
+            }
             Input::DocumentsChanged(changes) => self.documents.changed(changes),
             Input::Events { doc, parts, heads } => self.documents.events(doc, parts, heads, out),
             Input::EventsFailed { doc, error } => self.documents.events_failed(doc, error, out),

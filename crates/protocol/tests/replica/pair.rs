@@ -185,19 +185,16 @@ impl Pair {
         catalogue || documents
     }
 
-    /// Steps until nothing is left to do, then lets time pass until nothing comes of that either.
+    /// Steps until nothing is left to do, lets time pass, and again: long enough for what is tried again.
     pub fn settle(&mut self) {
-        let mut quiet = 0;
-        while quiet < 8 {
-            while self.step() {
-                quiet = 0;
-            }
+        for _ in 0..8 {
+            while self.step() {}
             self.now += Duration::from_secs(10);
             for side in 0..2 {
                 self.feed(side, Input::Tick);
             }
-            quiet += 1;
         }
+        while self.step() {}
     }
 
     /// The connection breaks: what was under way is lost, what the hubs were doing is done or not.
