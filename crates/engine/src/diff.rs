@@ -5,6 +5,7 @@
 //! would see a character begin and end (Unicode grapheme clusters).
 
 use imara_diff::{Algorithm, Diff, InternedInput, TokenSource};
+use std::collections::HashMap;
 use std::ops::Range;
 use unicode_segmentation::GraphemeCursor;
 
@@ -14,21 +15,29 @@ use crate::edit::Edit;
 /// it would take longer than it is worth.
 const WORD_BUDGET: usize = 64 << 10;
 
+/// Up to so many lines on either side of a hunk, all pairs of lines are compared.
+const PAIRED_LINES: usize = 64;
+
+/// Lines that have less than this in common (in percent) are different lines, not one that was changed.
+const ALIKE: u32 = 50;
+
 /// The edits that turn `old` into `new`: sorted, disjoint, in scalars of `old`. Equal texts give none.
 pub fn diff(old: &str, new: &str) -> Vec<Edit> {
     let mut changes = Vec::new();
     let (head, tail) = common_ends(old, new);
-    let middle = (&old[head..old.len() - tail], &new[head..new.len() - tail]);
-    if !middle.0.is_empty() && !middle.1.is_empty() && (middle.0.contains('\n') || middle.1.contains('\n')) {
-        // Whole lines, so that a line is compared with a line and not with the middle of one.
+    if head + tail < old.len().max(new.len()) {
+        // Whole lines, so that a line is compared with a line and not with the middle of one: a line put
+        // before one that begins alike must not be taken for text put into that one.
         let start = old[..head].rfind('\n').map_or(0, |at| at + 1);
-        let end = |text: &str| {
-            let from = text.len() - tail;
-            if tail == 0 { from } else { text[from..].find('\n').map_or(text.len(), |at| from + at + 1) }
+        let at_line = |text: &str| tail == text.len() || text[..text.len() - tail].ends_with('\n');
+        let rest = &old[old.len() - tail..];
+        let more = match rest.find('\n') {
+            _ if at_line(old) && at_line(new) => 0,
+            Some(at) => at + 1,
+            None => tail,
         };
+        let end = |text: &str| text.len() - tail + more;
         compare_lines(old, new, start..end(old), start..end(new), &mut changes);
-    } else {
-        compare_words(old, new, head..old.len() - tail, head..new.len() - tail, &mut changes);
     }
     to_edits(old, new, &changes)
 }
@@ -165,8 +174,100 @@ fn snap_tail(old: &str, new: &str, mut tail: usize) -> usize {
 fn compare_lines(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &mut Vec<Change>) {
     for (before, after) in line_hunks(&old[a.clone()], &new[b.clone()]) {
         let before = a.start + before.start..a.start + before.end;
-        compare_words(old, new, before, b.start + after.start..b.start + after.end, out);
+        compare_hunk(old, new, before, b.start + after.start..b.start + after.end, out);
     }
+}
+
+/// Inside a hunk, lines that are alike are compared word by word; the others go or come as whole lines.
+fn compare_hunk(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &mut Vec<Change>) {
+    let (old_lines, new_lines) = (line_offsets(&old[a.clone()], a.start), line_offsets(&new[b.clone()], b.start));
+    let (count_a, count_b) = (old_lines.len() - 1, new_lines.len() - 1);
+    if count_a == 0 || count_b == 0 {
+        out.push((a, b));
+        return;
+    }
+    let old_line = |index: usize| old_lines[index]..old_lines[index + 1];
+    let new_line = |index: usize| new_lines[index]..new_lines[index + 1];
+    let pairs = if count_a.max(count_b) > PAIRED_LINES {
+        // Too many to try all pairs: line by line if a formatter went over them, otherwise in order.
+        let shift = if count_a == count_b { count_a } else { 0 };
+        (0..shift).filter(|&i| alike(&old[old_line(i)], &new[new_line(i)]) >= ALIKE).map(|i| (i, i)).collect()
+    } else {
+        pair_lines(count_a, count_b, |i, j| alike(&old[old_line(i)], &new[new_line(j)]))
+    };
+    let (mut at_a, mut at_b) = (0, 0);
+    for (i, j) in pairs {
+        push_unless_empty(old_lines[at_a]..old_lines[i], new_lines[at_b]..new_lines[j], out);
+        compare_words(old, new, old_line(i), new_line(j), out);
+        (at_a, at_b) = (i + 1, j + 1);
+    }
+    push_unless_empty(old_lines[at_a]..a.end, new_lines[at_b]..b.end, out);
+}
+
+fn push_unless_empty(a: Range<usize>, b: Range<usize>, out: &mut Vec<Change>) {
+    if !(a.is_empty() && b.is_empty()) {
+        out.push((a, b));
+    }
+}
+
+/// The pairs (ascending in both) whose likeness adds up to the most.
+fn pair_lines(count_a: usize, count_b: usize, alike: impl Fn(usize, usize) -> u32) -> Vec<(usize, usize)> {
+    let width = count_b + 1;
+    let mut likeness = vec![0u32; count_a * count_b];
+    let mut best = vec![0u32; (count_a + 1) * width];
+    for i in (0..count_a).rev() {
+        for j in (0..count_b).rev() {
+            let here = alike(i, j);
+            likeness[i * count_b + j] = here;
+            let paired = if here >= ALIKE { here + best[(i + 1) * width + j + 1] } else { 0 };
+            best[i * width + j] = paired.max(best[(i + 1) * width + j]).max(best[i * width + j + 1]);
+        }
+    }
+    let (mut i, mut j, mut pairs) = (0, 0, Vec::new());
+    while i < count_a && j < count_b {
+        let here = likeness[i * count_b + j];
+        if here >= ALIKE && best[i * width + j] == here + best[(i + 1) * width + j + 1] {
+            pairs.push((i, j));
+            i += 1;
+            j += 1;
+        } else if best[i * width + j] == best[(i + 1) * width + j] {
+            i += 1;
+        } else {
+            j += 1;
+        }
+    }
+    pairs
+}
+
+/// How alike two lines are, in percent: what their ends or their words have in common.
+fn alike(a: &str, b: &str) -> u32 {
+    let (a, b) = (a.trim(), b.trim());
+    let longest = a.len().max(b.len());
+    if longest == 0 {
+        return 100;
+    }
+    let head = common_prefix(a.as_bytes(), b.as_bytes());
+    let tail = common_suffix(&a.as_bytes()[head..], &b.as_bytes()[head..]);
+    let ends = (head + tail) * 100 / longest;
+    if longest > WORD_BUDGET {
+        return ends as u32;
+    }
+    let mut words: HashMap<&str, isize> = HashMap::new();
+    let counted = |word: &&str| word.len() > 1 && word.trim() == *word;
+    let mut total = 0;
+    for word in Words(a).filter(counted) {
+        *words.entry(word).or_default() += 1;
+        total += word.len();
+    }
+    let mut common = 0;
+    for word in Words(b).filter(counted) {
+        total += word.len();
+        if let Some(left) = words.get_mut(word).filter(|left| **left > 0) {
+            *left -= 1;
+            common += 2 * word.len();
+        }
+    }
+    ends.max(if total == 0 { 0 } else { common * 100 / total }) as u32
 }
 
 /// A text cut into words (letters and digits), runs of blanks, and everything else grapheme by grapheme.
@@ -238,13 +339,13 @@ fn compare_words(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &m
     }
 }
 
-/// Adds a replacement without what both sides share at their ends (a word with one letter changed).
+/// Adds a replacement without what both sides share at their ends, if that is most of them (a word with one
+/// letter changed). Two different words that happen to begin alike are replaced whole.
 fn push_trimmed(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &mut Vec<Change>) {
     let (head, tail) = common_ends(&old[a.clone()], &new[b.clone()]);
-    let change = (a.start + head..a.end - tail, b.start + head..b.end - tail);
-    if !(change.0.is_empty() && change.1.is_empty()) {
-        out.push(change);
-    }
+    let most = (head + tail) * 2 >= a.len().max(b.len()) || head + tail == a.len().min(b.len());
+    let (head, tail) = if most { (head, tail) } else { (0, 0) };
+    push_unless_empty(a.start + head..a.end - tail, b.start + head..b.end - tail, out);
 }
 
 fn to_edits(old: &str, new: &str, changes: &[Change]) -> Vec<Edit> {
@@ -279,6 +380,11 @@ mod tests {
                 "fn a() {}\nfn c() {}\n",
                 vec![Edit { range: 13..14, insert: "c".into() }],
             ),
+            // Lines that begin alike stay whole, whichever comes first.
+            ("mk1\nmk2\n", "mk1\nmk0\nmk2\n", vec![Edit::insert(4, "mk0\n")]),
+            ("mkvim1\nend\n", "mkrsync2\nmkvim1\nend\n", vec![Edit::insert(0, "mkrsync2\n")]),
+            ("mkvim1\nend\n", "mkrsync2\nend\n", vec![Edit { range: 0..7, insert: "mkrsync2\n".into() }]),
+            ("a b c d\n", "new\na b c D\n", vec![Edit::insert(0, "new\n"), Edit { range: 6..7, insert: "D".into() }]),
             // The flag of two letters is one grapheme: no edit may split it.
             ("🇩🇪x", "🇩🇰x", vec![Edit { range: 0..2, insert: "🇩🇰".into() }]),
             ("e\u{301}", "e\u{300}", vec![Edit { range: 0..2, insert: "e\u{300}".into() }]),
@@ -291,7 +397,7 @@ mod tests {
     #[test]
     fn cost_counts_lines_then_characters() {
         let cost = diff_cost("a\nb\nc\n", "a\nx\nc\nd\n");
-        assert_eq!((cost.inserted_lines, cost.deleted_lines, cost.inserted, cost.deleted), (2, 1, 3, 1));
+        assert_eq!((cost.inserted_lines, cost.deleted_lines, cost.inserted, cost.deleted), (2, 1, 4, 2));
         assert_eq!(diff_cost("same\n", "same\n"), DiffCost::default());
     }
 

@@ -1,1 +1,26 @@
-//! Hubs, parties, network, disk and clock simulated from one seed, and the checker that nothing is lost (tests only).
+//! Whole worlds from one seed: replicas in a star, a network that delays and breaks, parties that type
+//! against old versions, crashes that lose what was not journalled; and the checker that no edit is lost,
+//! doubled, brought back or torn.
+//!
+//! The engine and both ends of the `replica` protocol are the real ones; hubs, journals, the network and the
+//! clock are simulated, in one thread and without real time, so that a seed gives the same world always. Read
+//! `plan` (what is to happen), `world` (how it happens), `replica` (a hub), `checker` (what must hold).
+//!
+//! What is not simulated yet: folders and files, full disks, and clients that send again after a crash.
+
+mod checker;
+mod network;
+mod party;
+mod plan;
+mod replica;
+mod trace;
+mod world;
+
+pub use checker::{Checker, Fault, FaultKind, View};
+pub use party::Wish;
+#[cfg(feature = "planted")]
+pub use plan::Bug;
+pub use plan::{Action, Plan, Planned};
+#[cfg(feature = "planted")]
+pub use world::run_planted;
+pub use world::{Outcome, run};

@@ -1,1 +1,0 @@
-//! Benchmarks of Syncline (never a dependency of a product crate).
