@@ -19,7 +19,7 @@ use crate::table::Table;
 const PACE: Duration = Duration::from_millis(50);
 /// How long a save may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// What a latency may have above its floor (RULES.md 16).
+/// What a latency may have above its floor.
 const ABOVE_FLOOR_MS: f64 = 1.5;
 /// How long the idle hubs are watched.
 const IDLE: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! The floor (RULES.md 16): what the commits and the save on the path cost alone, on the same disk.
+//! The floor: what the commits and the save on the path cost alone, on the same disk.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -15,7 +15,7 @@ use crate::{control, progress, report};
 
 /// Where to listen if nothing is said.
 const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7420);
-/// So many connections may wait to be accepted: all clients may come back at once (MEASURED in docs).
+/// So many connections may wait to be accepted: all clients may come back at once.
 const BACKLOG: u32 = 4096;
 
 /// Runs until interrupted.

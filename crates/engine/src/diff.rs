@@ -42,8 +42,8 @@ pub fn diff(old: &str, new: &str) -> Vec<Edit> {
     to_edits(old, new, &changes)
 }
 
-/// How much must be put in and taken out to turn `old` into `new`: (inserted lines, deleted lines,
-/// inserted scalars, deleted scalars). The cost that base inference compares (docs/decisions).
+/// How much must be put in and taken out to turn `old` into `new`: the cost that base inference compares
+/// (docs/decisions/0007).
 pub fn diff_cost(old: &str, new: &str) -> DiffCost {
     let (head, tail) = common_ends(old, new);
     let start = old[..head].rfind('\n').map_or(0, |at| at + 1);
@@ -85,14 +85,14 @@ fn line_offsets(text: &str, start: usize) -> Vec<usize> {
 /// What [`diff_cost`] counts. Compared field by field in this order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct DiffCost {
-    /// Lines of the new text that the old one lacks.
-    pub inserted_lines: usize,
-    /// Lines of the old text that the new one lacks.
-    pub deleted_lines: usize,
     /// Scalars to insert.
     pub inserted: usize,
     /// Scalars to delete.
     pub deleted: usize,
+    /// Lines of the new text that the old one lacks.
+    pub inserted_lines: usize,
+    /// Lines of the old text that the new one lacks.
+    pub deleted_lines: usize,
 }
 
 /// A change in byte ranges of both texts.
@@ -248,6 +248,10 @@ fn alike(a: &str, b: &str) -> u32 {
     }
     let head = common_prefix(a.as_bytes(), b.as_bytes());
     let tail = common_suffix(&a.as_bytes()[head..], &b.as_bytes()[head..]);
+    if head + tail == a.len() && a.len() > 2 {
+        // The whole old line is still there: it was added to.
+        return 100;
+    }
     let ends = (head + tail) * 100 / longest;
     if longest > WORD_BUDGET {
         return ends as u32;

@@ -96,10 +96,7 @@ impl TextSession {
     }
 
     async fn text(&mut self) -> Result<TextAt, HubError> {
-        let text = self.hub.ask(self.doc, |reply| Command::Text { reply }).await?;
-        // The task may be another one than before; its successor counts anew.
-        self.durable = self.hub.handle(self.doc)?.durable;
-        Ok(text)
+        self.hub.ask(self.doc, |reply| Command::Text { reply }).await
     }
 
     /// The text now, which the caller sends to the party: the session's shadow from now on.
@@ -107,9 +104,11 @@ impl TextSession {
     /// # Errors
     /// [`HubError::Store`] and others when the document cannot be read.
     pub async fn current(&mut self) -> Result<TextNow, HubError> {
+        // Marked as seen before the text is asked for: a change in between must wake `changed`. The task may
+        // be another one than before (it ends when idle); its successor counts anew.
+        self.durable = self.hub.handle(self.doc)?.durable;
         self.durable.mark_unchanged();
         let now = self.text().await?;
-        self.durable.mark_unchanged();
         if self.sent.as_ref() != Some(&now.version) {
             let candidate = Candidate::new(
                 now.version.clone(),

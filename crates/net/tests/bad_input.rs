@@ -1,4 +1,4 @@
-//! Bad input (FAULTS.md): each gives one error or a close, and the document is unchanged.
+//! Bad input: each gives one error or a close, and the document is unchanged.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, missing_docs)]
 
 mod support;

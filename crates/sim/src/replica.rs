@@ -402,7 +402,7 @@ impl Replica {
         self.up = false;
     }
 
-    /// Starts again from the journal, under a new agent (RULES.md 8).
+    /// Starts again from the journal, under a new agent.
     pub fn restart(&mut self, agent: AgentId, checker: &mut Checker) {
         match Memory::replay(&self.journal) {
             Ok(memory) => self.memory = memory,

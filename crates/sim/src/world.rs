@@ -341,7 +341,7 @@ impl World {
         self.schedule(at, Happening::Arrive { leaf, number, to, bytes: message.encode() });
     }
 
-    /// What leaves a replica must be in its journal (FAULTS.md, promise 5).
+    /// What leaves a replica must be in its journal (docs/decisions/0005-acknowledgement.md).
     fn check_durable(&mut self, number: usize, message: &Message) {
         let replica = &self.replicas[number];
         let early = match message {

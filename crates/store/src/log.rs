@@ -40,7 +40,7 @@ pub enum Record {
     },
     /// The document has no file here any more.
     NoFile(DocId),
-    /// A save is about to happen (RULES.md 1); its own encoding. One per document; a later one replaces it.
+    /// A save is about to happen (docs/decisions/0004-exchange-save.md); its own encoding. One per document; a later one replaces it.
     Intent {
         /// Which document.
         doc: DocId,
@@ -65,7 +65,7 @@ pub enum Record {
         /// What was decided and on what evidence, one line.
         what: String,
     },
-    /// The result of a request that carried an id (RULES.md 5): a repeat gets the same.
+    /// The result of a request that carried an id (docs/decisions/0005-acknowledgement.md).
     Request {
         /// Identity, document and request id, joined by the caller.
         key: Vec<u8>,
@@ -136,7 +136,7 @@ pub trait Log: Send {
     ///
     /// # Errors
     /// [`StoreError::Full`] and others. After any other error the log must be opened anew: what a failed
-    /// fsync left is not known (FAULTS.md: never retry the same handle).
+    /// fsync left is not known (docs/decisions/0003-journal.md).
     fn commit(&mut self, records: &[Record]) -> Result<(), StoreError>;
 
     /// Something that reads what was committed.

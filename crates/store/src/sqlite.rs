@@ -12,7 +12,7 @@ use crate::log::{Loaded, Log, LogReader, Record, StoreError};
 /// The newest schema; `PRAGMA user_version` says which one a file has.
 const SCHEMA: i64 = 1;
 
-/// `documents`, `version` and `changed_ms` answer the question of REQUIREMENTS.md B4: text, version and time
+/// `documents`, `version` and `changed_ms` are there for people and scripts: text, version and time
 /// of each document can be asked of the database itself.
 const CREATE: &str = "
 CREATE TABLE batches (doc BLOB NOT NULL, n INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (doc, n)) WITHOUT ROWID;

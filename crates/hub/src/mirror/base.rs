@@ -194,6 +194,15 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_somebody_elses_that_was_changed_is_not_a_new_line() {
+        let held = [("a\nb\n", Other, Read), ("a\nby B\nb\n", Us, Unread)];
+        assert_eq!(infer(&held, "a\nby B, and me\nb\n", |_| {}), (1, true, Why::LeastChange));
+        // Alike by chance: a stale buffer with a line of its own where B put one.
+        let held = [("a\nb\n", Other, Read), ("a\nhello world\nb\n", Us, Read)];
+        assert_eq!(infer(&held, "a\nhello\nb\n", |_| {}), (0, true, Why::Stale));
+    }
+
+    #[test]
     fn an_append_to_a_version_nobody_read_keeps_it() {
         let held = [(OLD, Other, Read), (FOREIGN, Us, Unread)];
         let appended = format!("{FOREIGN}five\n");

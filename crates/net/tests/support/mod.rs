@@ -52,7 +52,7 @@ pub async fn keep(files: &[(&str, &str)], joined: bool, seed: u64) -> Kept {
         author: "tester".into(),
     };
     let hub = Hub::open(options).await.unwrap();
-    // A joiner's first scan ends when the peer's history is there (RULES.md 8).
+    // A joiner's first scan ends when the peer's history is there.
     if !joined {
         hub.scanned().await.unwrap();
     }

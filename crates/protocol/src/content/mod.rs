@@ -7,7 +7,7 @@
 //! ```
 //!
 //! An upload never overwrites: it is merged against its `base`, or without one against what this client was
-//! sent and sent itself (RULES.md 5). See docs/protocols/content.md.
+//! sent and sent itself. See docs/protocols/content.md.
 
 mod message;
 mod session;

@@ -261,7 +261,7 @@ impl Session {
         if update.request_id.is_none() {
             let digest = digest(&update);
             if self.previous == Some(digest) {
-                // RULES.md 5: without a request_id, a repeat of the upload before is no edit.
+                // Without a request_id, a repeat of the upload before is no edit.
                 return;
             }
             self.previous = Some(digest);

@@ -25,7 +25,7 @@ fn two_documents(seed: u64) -> (Pair, DocId, DocId) {
 fn missing_events_are_asked_for_again() {
     for seed in 0..20 {
         let (mut pair, doc, _) = two_documents(seed);
-        // The receiver's memory is dropped and reloaded from before (RULES.md 11), unseen by the sender.
+        // The receiver's memory is dropped and reloaded from before, unseen by the sender.
         let old = pair.sides[1].hub.docs.get(&doc).cloned().unwrap();
         for number in 0..5 {
             pair.sides[0].hub.insert(doc, 0, &format!("{number} "));
