@@ -17,11 +17,12 @@ use std::process::ExitCode;
 const HELP: &str = "\
 The project's own commands.
 
-    cargo xtask check [--quick] [--verbose]
+    cargo xtask check [--quick | --full] [--verbose]
         Everything that must hold: format, clippy with warnings denied, layer rules, the map,
         licences, tests, doc tests, documentation, advisories, and the script that drives the real
         program with real editors. What cannot run here is listed as SKIPPED, never left out silently.
         --quick    only format, clippy, layers, map, licences and tests
+        --full     the real programs with their full numbers and the 50 MB file: half an hour more
         --verbose  show each step's output as it comes, not only when the step fails
 
     cargo xtask demo

@@ -36,6 +36,24 @@ impl Report {
         Self::of_faults(&result.unwrap_or_else(|message| vec![message]))
     }
 
+    /// Several runs as one step: it passed when all of them did, and has what each of them skipped.
+    pub fn joined(reports: impl IntoIterator<Item = Self>) -> Self {
+        let (mut faults, mut skipped) = (Vec::new(), Vec::new());
+        for report in reports {
+            match report.outcome {
+                Outcome::Passed => {}
+                Outcome::Failed(text) => faults.push(text),
+                Outcome::Skipped(reason) => skipped.push(reason),
+            }
+            for reason in report.skipped {
+                if !skipped.contains(&reason) {
+                    skipped.push(reason);
+                }
+            }
+        }
+        Self { skipped, ..Self::of_faults(&faults) }
+    }
+
     /// A step that cannot run here.
     pub fn skipped(reason: impl Into<String>) -> Self {
         Self { outcome: Outcome::Skipped(reason.into()), skipped: Vec::new() }
@@ -127,6 +145,15 @@ mod tests {
         let script = "i=0; while [ $i -lt 4000 ]; do echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; \
                       echo bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb >&2; i=$((i+1)); done";
         assert_eq!(run(shell(script), false).outcome, Outcome::Passed);
+    }
+
+    #[test]
+    fn one_failed_run_fails_the_joined_step() {
+        let runs = ["echo SKIPPED: vi", "echo SKIPPED: vi; exit 1", "echo fine"];
+        let report = Report::joined(runs.map(|script| run(shell(script), false)));
+        assert!(matches!(report.outcome, Outcome::Failed(_)));
+        assert_eq!(report.skipped, ["vi"]);
+        assert_eq!(Report::joined([run(shell("true"), false)]).outcome, Outcome::Passed);
     }
 
     #[test]

@@ -96,8 +96,8 @@ async fn talk(hub: Hub, mut told: mpsc::Receiver<JoinEvent>, json: bool, dir: St
     while let Some(event) = told.recv().await {
         match event {
             JoinEvent::Link(LinkEvent::Progress { done, total }) => {
-                bar.set_length(total as u64);
-                bar.set_position(done as u64);
+                bar.set_length(total);
+                bar.set_position(done);
             }
             JoinEvent::Link(LinkEvent::Synced { .. }) => {
                 let unwritten = if complete { 0 } else { wait_for_files(&hub, &bar).await };

@@ -82,8 +82,8 @@ fn line_offsets(text: &str, start: usize) -> Vec<usize> {
     std::iter::once(start).chain(ends).collect()
 }
 
-/// What [`diff_cost`] counts. Compared field by field in this order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+/// What [`diff_cost`] counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct DiffCost {
     /// Scalars to insert.
     pub inserted: usize,
@@ -93,6 +93,13 @@ pub struct DiffCost {
     pub inserted_lines: usize,
     /// Lines of the old text that the new one lacks.
     pub deleted_lines: usize,
+}
+
+impl DiffCost {
+    /// The smaller, the nearer are the texts: characters first, then lines.
+    pub fn weight(&self) -> (usize, usize) {
+        (self.inserted + self.deleted, self.inserted_lines + self.deleted_lines)
+    }
 }
 
 /// A change in byte ranges of both texts.

@@ -1,38 +1,39 @@
-#![allow(missing_docs, clippy::unwrap_used)]
-use syncline_engine::*;
-use syncline_store::*;
+//! Prints from a journal which runs of one document inserted a text, and what was decided about its saves:
+//! `cargo run -p syncline-store --example dump -- FOLDER/.syncline/journal.db notes.txt 'a lost line'`.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::Path;
+use syncline_engine::catalogue::Field;
+use syncline_engine::{Change, Document, EventBatch, Version};
+use syncline_store::{Log, SqliteLog};
+
 fn main() {
-    let a: Vec<String> = std::env::args().collect();
-    let log = SqliteLog::open(std::path::Path::new(&a[1])).unwrap();
-    let r = log.reader().unwrap();
-    for w in r.catalogue().unwrap() {
-        if let catalogue::Field::Path(p) = &w.field {
-            if *p == a[2] {
-                let l = r.document(w.doc).unwrap();
-                let mut d = l.snapshot.map(|s| Document::decode(&s).unwrap()).unwrap_or_default();
-                for b in l.batches {
-                    d.merge(&EventBatch::decode(&b).unwrap()).unwrap();
-                }
-                let all = d.events_since(&Version::root());
-                for (i, run) in all.runs.iter().enumerate() {
-                    if let Change::Insert { at, text } = &run.change {
-                        if a[3..].iter().any(|m| text.contains(m.as_str())) {
-                            println!(
-                                "{i} {:?}:{} at {at} len {} t {} parents {:?} {:?}",
-                                run.agent,
-                                run.seq,
-                                text.len(),
-                                run.meta.time_ms % 1000000,
-                                run.parents,
-                                text
-                            );
-                        }
-                    }
-                }
-                for (t, what) in r.decisions(w.doc).unwrap() {
-                    println!("   {} {what}", t % 1000000);
-                }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [journal, path, texts @ ..] = arguments.as_slice() else {
+        eprintln!("usage: dump JOURNAL PATH [TEXT…]");
+        return;
+    };
+    let log = SqliteLog::open(Path::new(journal)).expect("no such journal");
+    let reader = log.reader().unwrap();
+    for write in reader.catalogue().unwrap() {
+        if !matches!(&write.field, Field::Path(known) if known == path) {
+            continue;
+        }
+        let loaded = reader.document(write.doc).unwrap();
+        let mut document = loaded.snapshot.map(|bytes| Document::decode(&bytes).unwrap()).unwrap_or_default();
+        for batch in loaded.batches {
+            document.merge(&EventBatch::decode(&batch).unwrap()).unwrap();
+        }
+        for (number, run) in document.events_since(&Version::root()).runs.iter().enumerate() {
+            if let Change::Insert { at, text } = &run.change
+                && texts.iter().any(|wanted| text.contains(wanted))
+            {
+                let (agent, seq, time) = (run.agent, run.seq, run.meta.time_ms);
+                println!("{number} {agent:?}:{seq} at {at}, {time} ms, on {:?}: {text:?}", run.parents);
             }
+        }
+        for (time, what) in reader.decisions(write.doc).unwrap() {
+            println!("   {time} ms: {what}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What every journal must do. Run against SQLite and against the one in memory.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::collections::BTreeMap;
 use syncline_engine::catalogue::{Catalogue, DocId, Field, Life};
 use syncline_engine::{AgentId, EventId, Heads};

@@ -40,7 +40,8 @@ pub enum Record {
     },
     /// The document has no file here any more.
     NoFile(DocId),
-    /// A save is about to happen (docs/decisions/0004-exchange-save.md); its own encoding. One per document; a later one replaces it.
+    /// A save is about to happen (docs/decisions/0004-exchange-save.md); its own encoding. One per document;
+    /// a later one replaces it.
     Intent {
         /// Which document.
         doc: DocId,

@@ -1,19 +1,25 @@
 //! Which version had the maker of a save seen? One pure function decides (RULES.md 2).
 //!
 //! A save replaces a whole file. Taken at its word it reverts everything that its maker did not know of.
-//! So before it is entered, its *base* is inferred: the version from which it needs the least new text. The
+//! So before it is entered, its *base* is inferred: the version from which it needs the least change. The
 //! candidates are what the file held: every save made by others, and what we wrote. An edit that came by a
 //! write of ours is *foreign* to the makers of saves; leaving it out means that it was not known, unless an
 //! earlier save already contained it.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
-use syncline_engine::{DiffCost, diff_cost, line_hunks};
+use syncline_engine::{DiffCost, Edit, diff, diff_cost, line_hunks};
 
 use super::candidates::{Candidate, Evidence, Maker};
 
 /// A save of which no line and less than this share (in percent) stems from any candidate is another file.
 const RESEMBLES_PERCENT: usize = 40;
+
+/// Where a save changed the very places that others changed, an older version is its base only if that needs
+/// less than this share (in percent) of the change that the newest needs: words alike by chance count for
+/// little.
+const MUCH_LESS_PERCENT: usize = 70;
 
 /// What is known when a save is found.
 pub struct Save<'a> {
@@ -91,16 +97,59 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
             return Some(Base { index, edit: false, why: Why::Unchanged });
         }
     }
+    let Some(held) = text_of(newest) else { return meant(Why::Newest) };
+    let to_newest = diff_cost(held, save.text);
+    let taken_back = diff(held, save.text);
     let best = considered
         .iter()
-        .filter_map(|&index| Some((index, diff_cost(text_of(index)?, save.text))))
-        .min_by_key(|&(index, cost)| (cost, save.candidates[index].evidence.rank(), usize::MAX - index));
+        .filter_map(|&index| {
+            let text = text_of(index)?;
+            let cost = if index == newest { to_newest } else { diff_cost(text, save.text) };
+            let likely = index == newest
+                || match knows(text, held, save.text, &taken_back) {
+                    Some(knows) => !knows,
+                    None => cost.weight().0 * 100 < to_newest.weight().0 * MUCH_LESS_PERCENT,
+                };
+            likely.then_some((index, cost))
+        })
+        .min_by_key(|&(index, cost)| (cost.weight(), save.candidates[index].evidence.rank(), usize::MAX - index));
     let Some((index, cost)) = best else { return meant(Why::Newest) };
     if unrelated(save.text, &cost) {
         return meant(Why::Unrelated);
     }
     let why = if index == newest { Why::LeastChange } else { Why::Stale };
     Some(Base { index, edit: true, why })
+}
+
+/// Whether the save shows that its maker knew what was changed between `older` and `newest`: where it was
+/// left as it was before the change, they did not; where it stands as it is after it, they did. `None` where
+/// the save changed the same places itself, so that neither can be told. `taken_back` is what the save
+/// changes in the newest text.
+fn knows(older: &str, newest: &str, save: &str, taken_back: &[Edit]) -> Option<bool> {
+    let own = diff(older, save);
+    let (mut known, mut unknown, mut shift) = (0, 0, 0isize);
+    for change in diff(older, newest) {
+        let added = change.insert.chars().count();
+        let place = change.range.start.saturating_add_signed(shift);
+        shift += added as isize - change.range.len() as isize;
+        let as_before = !own.iter().any(|edit| touches(&edit.range, &change.range));
+        let as_after = if added > 0 {
+            !taken_back.iter().any(|edit| edit.range.start < place + added && place < edit.range.end)
+        } else {
+            !taken_back.iter().any(|edit| touches(&edit.range, &(place..place)))
+        };
+        match (as_before, as_after) {
+            (true, false) => unknown += 1,
+            (false, true) => known += 1,
+            _ => {}
+        }
+    }
+    if known == unknown { None } else { Some(known > unknown) }
+}
+
+/// Whether two ranges overlap or meet.
+fn touches(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start <= b.end && b.start <= a.end
 }
 
 /// The candidates that can be told apart by foreign edits: of each run of saves by others without a foreign
@@ -197,9 +246,36 @@ mod tests {
     fn a_line_of_somebody_elses_that_was_changed_is_not_a_new_line() {
         let held = [("a\nb\n", Other, Read), ("a\nby B\nb\n", Us, Unread)];
         assert_eq!(infer(&held, "a\nby B, and me\nb\n", |_| {}), (1, true, Why::LeastChange));
-        // Alike by chance: a stale buffer with a line of its own where B put one.
-        let held = [("a\nb\n", Other, Read), ("a\nhello world\nb\n", Us, Read)];
-        assert_eq!(infer(&held, "a\nhello\nb\n", |_| {}), (0, true, Why::Stale));
+    }
+
+    #[test]
+    fn two_who_append_to_one_line() {
+        // The blank between the words must not make B's word look replaced.
+        let held = [("one\nline here\nthree\n", Other, Read), ("one\nline here left000\nthree\n", Us, Unread)];
+        assert_eq!(infer(&held, "one\nline here right11\nthree\n", |_| {}), (0, true, Why::Stale));
+    }
+
+    #[test]
+    fn words_alike_by_chance_do_not_make_an_older_version_the_base() {
+        // B's change of line 1 was written; the maker's own stale save changed line 2; both were merged. Now
+        // the maker, who has seen all that, changes line 2 again, to a word more like the one of old.
+        let held = [
+            ("one A\ntwo mknew000064qqqqqb\n", Us, Read),
+            ("one\ntwo mknew000066ztatlh\n", Other, Read),
+            ("one A\ntwo mknew000066ztatlh\n", Us, Read),
+        ];
+        assert_eq!(infer(&held, "one A\ntwo mknew000068mofkvb\n", |_| {}), (2, true, Why::LeastChange));
+    }
+
+    #[test]
+    fn a_small_foreign_edit_is_kept_beside_a_large_one_of_ones_own() {
+        let lines: String = (0..40).map(|n| format!("line {n}\n")).collect();
+        let foreign = lines.replace("line 7\n", "line 7.\n");
+        let own = lines.replace("line 30\n", &"a new paragraph of many words\n".repeat(20));
+        let held = [(lines.as_str(), Other, Read), (foreign.as_str(), Us, Read)];
+        assert_eq!(infer(&held, &own, |_| {}), (0, true, Why::Stale));
+        let fresh = own.replace("line 7\n", "line 7.\n");
+        assert_eq!(infer(&held, &fresh, |_| {}), (1, true, Why::LeastChange));
     }
 
     #[test]
