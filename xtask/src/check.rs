@@ -121,11 +121,14 @@ fn clippy(options: &Options) -> Report {
     step::run(cargo(&arguments), options.verbose)
 }
 
+/// Passed tests show their output too: a test that had to skip something says so there.
 fn test_suite(options: &Options) -> Report {
     if cargo::has_subcommand("nextest") {
-        return step::run(cargo(&["nextest", "run", "--workspace"]), options.verbose);
+        let arguments = ["nextest", "run", "--workspace", "--success-output", "immediate"];
+        return step::run(cargo(&arguments), options.verbose);
     }
-    step::run(cargo(&["test", "--workspace", "--lib", "--bins", "--tests"]), options.verbose)
+    let arguments = ["test", "--workspace", "--lib", "--bins", "--tests", "--", "--show-output"];
+    step::run(cargo(&arguments), options.verbose)
 }
 
 fn doc_tests(options: &Options) -> Report {

@@ -80,7 +80,9 @@ pub fn run(mut command: Command, show: bool) -> Report {
         Ok(status) => Outcome::Failed(format!("{output}{errors}{name}: {status}")),
         Err(error) => Outcome::Failed(format!("{output}{errors}{name}: {error}")),
     };
-    Report { outcome, skipped: skips_in(&output) }
+    let mut skipped = skips_in(&output);
+    skipped.extend(skips_in(&errors));
+    Report { outcome, skipped }
 }
 
 fn drain<R: Read>(pipe: Option<R>, show: bool) -> String {

@@ -160,7 +160,7 @@ fn walk_linear(
                 length += count;
             }
             Kind::Delete { at, backward } => {
-                let start = if backward { (at + 1).checked_sub(count).ok_or(bad)? } else { at };
+                let start = if backward { at.saturating_add(1).checked_sub(count).ok_or(bad)? } else { at };
                 if start.checked_add(count).is_none_or(|end| end > length) {
                     return Err(bad);
                 }

@@ -400,7 +400,8 @@ fn compose(operations: &Operations, effects: &[Effect]) -> Vec<Edit> {
 fn repeats(stored: &Operation<'_>, change: &Change, done: usize) -> bool {
     match (stored.kind, change) {
         (Kind::Insert { at: stored_at }, Change::Insert { at, text }) => {
-            stored_at == at + done && text[crate::edit::byte_offset(text, done)..].starts_with(stored.text)
+            at.checked_add(done) == Some(stored_at)
+                && text[crate::edit::byte_offset(text, done)..].starts_with(stored.text)
         }
         (Kind::Delete { at: stored_at, backward: stored_back }, Change::Delete { at, backward, .. }) => {
             let at = if *backward { at.checked_sub(done) } else { Some(*at) };

@@ -107,8 +107,11 @@ pub fn apply_to_str(text: &str, edits: &[Edit]) -> String {
 
 /// The byte offset of the `scalars`-th character, or the length when there are fewer.
 pub fn byte_offset(text: &str, scalars: usize) -> usize {
-    if text.is_ascii() {
-        return scalars.min(text.len());
+    // Only as much is looked at as is needed: the rest of the text may be long.
+    match text.as_bytes().get(..scalars) {
+        None => return text.len(),
+        Some(head) if head.is_ascii() => return scalars,
+        Some(_) => {}
     }
     text.char_indices().nth(scalars).map_or(text.len(), |(at, _)| at)
 }

@@ -128,6 +128,10 @@ impl Graph {
             agent.next_seq = last.seq;
             self.assignments.pop();
         }
+        // Agents are numbered in the order of their first events: those without any are the last.
+        while let Some(agent) = self.agents.pop_if(|agent| agent.runs.is_empty()) {
+            self.by_id.remove(&agent.id);
+        }
         self.heads = heads;
         self.len = len;
     }

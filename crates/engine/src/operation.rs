@@ -54,7 +54,9 @@ impl Operations {
     /// Appends an insertion of `count` scalars.
     pub fn push_insert(&mut self, at: usize, text: &str, count: usize) {
         let continues = match self.runs.last() {
-            Some(Run { start, kind: Kind::Insert { at: first }, .. }) => first + (self.len - start) == at,
+            Some(Run { start, kind: Kind::Insert { at: first }, .. }) => {
+                at.checked_sub(self.len - start) == Some(*first)
+            }
             _ => false,
         };
         if !continues {
@@ -71,7 +73,7 @@ impl Operations {
             let length = self.len - *start;
             let single = length == 1;
             let forward = (!*was || single) && (!backward || count == 1) && *first == at;
-            let back = (*was || single) && (backward || count == 1) && *first == at + length;
+            let back = (*was || single) && (backward || count == 1) && at.checked_add(length) == Some(*first);
             if forward || back {
                 *was = !forward;
                 self.len += count;
@@ -98,6 +100,12 @@ impl Operations {
         }
         self.inserted.truncate(end);
         self.runs.truncate(keep);
+        if let Some(Run { start, kind: Kind::Delete { backward, .. }, .. }) = self.runs.last_mut()
+            && len - *start == 1
+        {
+            // What came after it made it the first of a backward run.
+            *backward = false;
+        }
         self.len = self.len.min(len);
     }
 
@@ -125,9 +133,11 @@ impl Operations {
                         let to = from + crate::edit::byte_offset(&all[from..], part.len());
                         &all[from..to]
                     };
-                    (Kind::Insert { at: at + skip }, text)
+                    (Kind::Insert { at: at.saturating_add(skip) }, text)
                 }
-                Kind::Delete { at, backward: true } => (Kind::Delete { at: at - skip, backward: true }, ""),
+                Kind::Delete { at, backward: true } => {
+                    (Kind::Delete { at: at.saturating_sub(skip), backward: true }, "")
+                }
                 Kind::Delete { at, backward: false } => (Kind::Delete { at, backward: false }, ""),
             };
             next = part.end;

@@ -161,8 +161,10 @@ impl Walker {
                 let end = match operation.kind {
                     Kind::Insert { at } => at,
                     Kind::Delete { at, backward: false } => at.saturating_add(operation.range.len()),
-                    Kind::Delete { at, backward: true } if at + 1 < operation.range.len() => usize::MAX,
-                    Kind::Delete { at, backward: true } => at + 1,
+                    Kind::Delete { at, backward: true } if at.saturating_add(1) < operation.range.len() => {
+                        usize::MAX
+                    }
+                    Kind::Delete { at, backward: true } => at.saturating_add(1),
                 };
                 let here = self.list.totals().0 - phantom.unwrap_or(0);
                 if end > here {

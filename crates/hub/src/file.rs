@@ -120,7 +120,8 @@ impl FileSession {
             // A save may have happened or not: the file's bytes will tell (RULES.md 1).
             let intent = Intent::decode(intent, document)?;
             let (version, hash) = intent.new;
-            if let (Some((version, hash)), Some(id)) = (intent.old, DisplacedId::of_temporary(&intent.temporary)) {
+            if let Some(id) = DisplacedId::of_temporary(&intent.temporary) {
+                let (version, hash) = intent.old.unwrap_or((Version::root(), ContentHash::of(b"")));
                 self.displaced.push(Displaced { id, version, hash });
             }
             self.candidates.push(Candidate::stored(version, hash, Maker::Us));
@@ -1001,13 +1002,48 @@ impl DocumentTask {
                     format!("{} grew too large to enter; it is kept in .syncline/displaced", displaced.id);
                 self.hub.tell(HubEvent::Trouble { path: displaced.id.to_string(), what });
             }
-            Settled::Missing => {}
+            // Not displaced yet when the program was killed: it is beside the file, if it is anywhere.
+            Settled::Missing => self.settle_temporary(&displaced).await?,
         }
         self.file.displaced.retain(|other| other.id != displaced.id);
         self.file.visited = true;
         self.file.settle_at = self.hub.uptime();
         self.file.dirty = true;
         Ok(())
+    }
+
+    /// After a kill in the middle of a save: the temporary holds our new bytes (the exchange did not happen),
+    /// the old ones (it did), or what somebody saved in that moment, perhaps the only copy (RULES.md 1).
+    async fn settle_temporary(&mut self, displaced: &Displaced) -> Result<(), HubError> {
+        let wanted = self.wanted();
+        let path = self.file.on_disk.as_ref().map(|on_disk| on_disk.path.clone()).or(wanted.map(|wanted| wanted.path));
+        let Some(temporary) = path.and_then(|path| RelPath::beneath(path.parent().as_ref(), &displaced.id.temporary()).ok()) else {
+            return Ok(());
+        };
+        let read = temporary.clone();
+        let bytes = match self.hub.on_disk(move |folder| folder.read_temporary(&read)).await {
+            Ok(bytes) => bytes,
+            Err(HubError::Disk(error)) if matches!(*error, syncline_disk::DiskError::NotFound(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let hash = ContentHash::of(&bytes);
+        if hash != displaced.hash && !self.is_ours(hash, &bytes) {
+            self.enter_displaced(displaced, bytes, hash).await?;
+        }
+        self.hub.on_disk(move |folder| folder.remove_temporary(&temporary, hash)).await?;
+        Ok(())
+    }
+
+    /// Whether these bytes are (the beginning of) something that we were about to write.
+    fn is_ours(&self, hash: ContentHash, bytes: &[u8]) -> bool {
+        let Some(document) = self.document() else { return false };
+        let ours = |candidate: &&Candidate| candidate.maker == Maker::Us;
+        self.file.candidates.all().iter().rev().filter(ours).any(|candidate| {
+            candidate.hash == hash || {
+                let form = self.hub.catalogue().get(&self.id).and_then(|entry| entry.form().copied()).unwrap_or_default();
+                encode_text(&document.text_at(&candidate.version).to_string(), form).starts_with(bytes)
+            }
+        })
     }
 
     /// What was saved into an inode that was displaced meanwhile is a save like any other, whose maker cannot
@@ -1018,6 +1054,10 @@ impl DocumentTask {
         bytes: Vec<u8>,
         hash: ContentHash,
     ) -> Result<(), HubError> {
+        if self.file.candidates.all().iter().any(|candidate| candidate.hash == hash) {
+            // Entered before a kill, or a version that the file held: nothing new.
+            return Ok(());
+        }
         let (agent, meta) = (self.hub.agent(), self.hub.file_meta());
         let mut records = vec![Record::Content { hash: *hash.as_bytes(), bytes: bytes.clone() }];
         let mut why = "not text: kept, the newer content counts";
@@ -1081,8 +1121,12 @@ impl FileSession {
 }
 
 fn encode(document: &Document, form: Form) -> Vec<u8> {
+    encode_text(&document.text().to_string(), form)
+}
+
+fn encode_text(text: &str, form: Form) -> Vec<u8> {
     let endings = if form.crlf { LineEndings::CrLf } else { LineEndings::Lf };
-    syncline_disk::encode(&document.text().to_string(), &TextForm { bom: form.bom, endings })
+    syncline_disk::encode(text, &TextForm { bom: form.bom, endings })
 }
 
 fn hash_of(document: &Document, form: Form) -> ContentHash {

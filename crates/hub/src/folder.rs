@@ -23,7 +23,7 @@ use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::hub::Hub;
 use crate::joining;
-use crate::mirror::{Candidate, FileState, Maker, OnDisk, place_of};
+use crate::mirror::{Candidate, FileState, Maker, OnDisk, place_of, temporary_of};
 
 /// A new file is taken up when nothing has happened to it for this long: temporaries are gone by then.
 const NEW_FILE_AGE: Duration = Duration::from_millis(100);
@@ -383,7 +383,12 @@ impl FolderTask {
     /// Lists the whole folder: hands changed files to their documents, takes up new ones, and has missing
     /// ones missed.
     async fn scan(&mut self) -> Result<(), HubError> {
-        let states = self.hub.read_journal(|reader| Ok(reader.files()?)).await?;
+        let (states, intents) = self.hub.read_journal(|reader| Ok((reader.files()?, reader.intents()?))).await?;
+        // Saves that were under way when the program ended: their documents find out how far they came.
+        let under_way: BTreeSet<String> = intents.iter().filter_map(|(_, intent)| temporary_of(intent)).collect();
+        if !self.scanned {
+            self.hub.visit(intents.iter().map(|(doc, _)| *doc));
+        }
         let mut recorded: HashMap<DocId, (RelPath, FileStat)> = HashMap::with_capacity(states.len());
         for (doc, state) in &states {
             if let Ok(Some(place)) = place_of(state) {
@@ -421,7 +426,7 @@ impl FolderTask {
             }
             self.hub.visit([*doc]);
         }
-        self.tidy_temporaries().await;
+        self.tidy_temporaries(&under_way).await;
         let total = fresh.len();
         let (renamed, created): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|(_, stat)| {
             self.hub.doc_of_inode(stat).is_some_and(|doc| known.values().any(|known| *known == doc))
@@ -483,12 +488,15 @@ impl FolderTask {
 
     /// Temporaries that a crash left: those that hold nothing but what the journal knows are removed; any
     /// other may be somebody's racing save, and is kept as a displaced content (RULES.md 1).
-    async fn tidy_temporaries(&mut self) {
+    async fn tidy_temporaries(&mut self, under_way: &BTreeSet<String>) {
         if self.scanned {
             return;
         }
         let Ok(left) = self.hub.on_disk(|folder| folder.temporaries()).await else { return };
         for (path, hash) in left {
+            if under_way.contains(path.file_name()) {
+                continue;
+            }
             let read = path.clone();
             let Ok(bytes) = self.hub.on_disk(move |folder| folder.read_temporary(&read)).await else {
                 continue;

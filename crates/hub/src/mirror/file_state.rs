@@ -165,6 +165,13 @@ fn read_place(reader: &mut Reader<'_>) -> Result<Option<(RelPath, FileStat)>, De
     Ok(Some((path, read_stat(reader)?)))
 }
 
+/// The temporary that a journalled intent names, read without its document.
+pub fn temporary_of(intent: &[u8]) -> Option<String> {
+    let mut reader = Reader::new(intent);
+    reader.text().ok()?;
+    reader.text().ok().map(str::to_owned)
+}
+
 /// A save that is about to happen.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Intent {
