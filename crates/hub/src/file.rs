@@ -84,6 +84,8 @@ pub(crate) struct FileSession {
     reviving: bool,
     /// Version and hash of the text last encoded, so that an unchanged document is not encoded again.
     encoded: Option<(Version, Form, ContentHash)>,
+    /// The text that is being written, until it becomes a candidate.
+    text: Option<(Version, Arc<str>)>,
 }
 
 /// What to do next about a file.
@@ -600,6 +602,10 @@ impl DocumentTask {
         if base.edit || self.file.candidates.newest().is_none_or(|newest| newest.hash != hash) {
             self.file.candidates.push(candidate);
         }
+        if self.document().is_some_and(|document| *document.version() == saved_version) {
+            let form = Form { bom: form.bom, crlf: form.endings == LineEndings::CrLf };
+            self.file.encoded = Some((saved_version.clone(), form, hash));
+        }
         self.set_on_disk(path.clone(), hash, saved_version, stat);
         self.file.rewrite |= !base.edit;
         let why = describe(base.why);
@@ -932,10 +938,10 @@ impl DocumentTask {
         let mut candidate = Candidate::new_hashed(version.clone(), hash, Maker::Us);
         candidate.evidence = Evidence::Unread;
         if wanted.kind == Kind::Text {
-            if let Some(document) = self.document()
-                && *document.version() == version
+            if let Some((of, text)) = self.file.text.take()
+                && of == version
             {
-                candidate = candidate.with_text(document.text().to_string().into());
+                candidate = candidate.with_text(text);
             }
             self.file.candidates.push(candidate);
         }
@@ -951,7 +957,10 @@ impl DocumentTask {
         let Some(document) = self.document() else { return Err(HubError::Closed) };
         let version = document.version().clone();
         if wanted.kind == Kind::Text {
-            let bytes: Arc<[u8]> = encode(document, wanted.form).into();
+            let text: Arc<str> = document.text().to_string().into();
+            let bytes: Arc<[u8]> =
+                if wanted.form == Form::default() { text.clone().into() } else { encode_text(&text, wanted.form).into() };
+            self.file.text = Some((version.clone(), text));
             let hash = ContentHash::of(&bytes);
             self.file.encoded = Some((version.clone(), wanted.form, hash));
             return Ok(Some((version, bytes, hash)));

@@ -495,7 +495,6 @@ impl Hub {
             // Before the peer's history is there no file is touched, and permits would only be held.
             let _ = self.0.gate.subscribe().wait_for(|open| *open).await;
             loop {
-                let Ok(permit) = self.0.visits.clone().acquire_owned().await else { return };
                 let doc = loop {
                     let notified = self.0.visit_wanted.notified();
                     if let Some(doc) = lock(&self.0.to_visit).pop_first() {
@@ -503,6 +502,7 @@ impl Hub {
                     }
                     notified.await;
                 };
+                let Ok(permit) = self.0.visits.clone().acquire_owned().await else { return };
                 if self.send(doc, Command::Visit { permit: Some(permit) }).await.is_err() {
                     return;
                 }

@@ -62,7 +62,7 @@ impl History {
         let who = usize::from(who) % 3;
         if what % 8 < 3 {
             let from = (who + 1 + usize::from(x) % 2) % 3;
-            return self.send(from, who, y % 2 == 0);
+            return self.send(from, who, y.is_multiple_of(2));
         }
         let document = &mut self.documents[who];
         // Mostly at what the document holds, sometimes at what somebody saw earlier.
@@ -112,7 +112,10 @@ fn edits(length: usize, kind: u8, x: usize, y: usize) -> Vec<Edit> {
     let text = TEXTS[y % TEXTS.len()];
     match kind % 4 {
         0 | 1 => vec![Edit::insert(at, text)],
-        2 => vec![Edit { range: at..end, insert: if y % 2 == 0 { String::new() } else { text.to_owned() } }],
+        2 => vec![Edit {
+            range: at..end,
+            insert: if y.is_multiple_of(2) { String::new() } else { text.to_owned() },
+        }],
         _ => {
             let second = end + y % (length - end + 1);
             vec![Edit::delete(at..end), Edit::insert(second, text)]

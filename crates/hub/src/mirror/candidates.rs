@@ -110,8 +110,9 @@ impl Candidates {
             // The oldest save stays as long as any: an editor may have had it open for days.
             self.list.remove(1);
         }
+        // The newest is kept however long it is: the next save is compared with it.
         let mut bytes = 0;
-        for candidate in self.list.iter_mut().rev() {
+        for candidate in self.list.iter_mut().rev().skip(1) {
             bytes += candidate.text.as_ref().map_or(0, |text| text.len());
             if bytes > KEPT_TEXT_BYTES {
                 candidate.text = None;
