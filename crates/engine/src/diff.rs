@@ -187,7 +187,8 @@ fn compare_lines(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &m
 
 /// Inside a hunk, lines that are alike are compared word by word; the others go or come as whole lines.
 fn compare_hunk(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &mut Vec<Change>) {
-    let (old_lines, new_lines) = (line_offsets(&old[a.clone()], a.start), line_offsets(&new[b.clone()], b.start));
+    let (old_lines, new_lines) =
+        (line_offsets(&old[a.clone()], a.start), line_offsets(&new[b.clone()], b.start));
     let (count_a, count_b) = (old_lines.len() - 1, new_lines.len() - 1);
     if count_a == 0 || count_b == 0 {
         out.push((a, b));
@@ -278,7 +279,7 @@ fn alike(a: &str, b: &str) -> u32 {
             common += 2 * word.len();
         }
     }
-    ends.max(if total == 0 { 0 } else { common * 100 / total }) as u32
+    ends.max((common * 100).checked_div(total).unwrap_or(0)) as u32
 }
 
 /// A text cut into words (letters and digits), runs of blanks, and everything else grapheme by grapheme.
@@ -395,7 +396,11 @@ mod tests {
             ("mk1\nmk2\n", "mk1\nmk0\nmk2\n", vec![Edit::insert(4, "mk0\n")]),
             ("mkvim1\nend\n", "mkrsync2\nmkvim1\nend\n", vec![Edit::insert(0, "mkrsync2\n")]),
             ("mkvim1\nend\n", "mkrsync2\nend\n", vec![Edit { range: 0..7, insert: "mkrsync2\n".into() }]),
-            ("a b c d\n", "new\na b c D\n", vec![Edit::insert(0, "new\n"), Edit { range: 6..7, insert: "D".into() }]),
+            (
+                "a b c d\n",
+                "new\na b c D\n",
+                vec![Edit::insert(0, "new\n"), Edit { range: 6..7, insert: "D".into() }],
+            ),
             // The flag of two letters is one grapheme: no edit may split it.
             ("🇩🇪x", "🇩🇰x", vec![Edit { range: 0..2, insert: "🇩🇰".into() }]),
             ("e\u{301}", "e\u{300}", vec![Edit { range: 0..2, insert: "e\u{300}".into() }]),

@@ -156,7 +156,9 @@ impl DocumentTask {
     fn is_idle(&self) -> bool {
         let crowded = self.hub.live_documents() > 256;
         // The sender side of `published` counts sessions that wait for changes.
-        self.published.receiver_count() <= 1 && !self.file.is_settling() && (crowded || self.last_used.elapsed() >= IDLE)
+        self.published.receiver_count() <= 1
+            && !self.file.is_waiting()
+            && (crowded || self.last_used.elapsed() >= IDLE)
     }
 
     fn wake_at(&self) -> Instant {
@@ -181,6 +183,13 @@ impl DocumentTask {
             self.record_file_state().await;
         }
         self.hub.forget_closed(self.id);
+        if self.file.is_waiting() {
+            // Asked for something in the last moment: a new task goes on with it.
+            self.hub.visit([self.id]);
+            if let Ok(handle) = self.hub.handle(self.id) {
+                let _ = handle.commands.try_send(Command::Hint(What::Metadata));
+            }
+        }
     }
 
     /// The document, from the journal if need be.
@@ -315,7 +324,7 @@ impl DocumentTask {
     }
 
     /// Records what is new in memory, with `extra` in the same commit, and then makes it visible. After a
-    /// failed commit the memory is dropped: what the journal has is the truth (RULES.md 11).
+    /// failed commit the memory is dropped: what the journal has is the truth (docs/decisions/0005).
     pub async fn commit(&mut self, mut extra: Vec<Record>) -> Result<(), HubError> {
         let Some(loaded) = self.loaded.as_mut() else { return Ok(()) };
         let events = loaded.document.events();
@@ -355,7 +364,7 @@ impl DocumentTask {
     }
 
     /// An edit beats a concurrent delete: events that whoever deleted the document had not seen bring it
-    /// back (RULES.md 12).
+    /// back (docs/decisions/0008).
     pub async fn check_life(&mut self) {
         let seen = match self.hub.catalogue().get(&self.id) {
             Some(entry) if entry.joined().is_none() => match entry.life() {

@@ -32,7 +32,7 @@ pub const GRACE: Duration = Duration::from_millis(1000);
 const SHRUNK_HOLD: Duration = Duration::from_millis(120);
 /// A file that a writer holds open is looked at again after this (and at every event).
 const BUSY_RETRY: Duration = Duration::from_millis(25);
-/// After so long of continued writing a file counts as held (RULES.md 4).
+/// After so long of continued writing a file counts as held (docs/decisions/0004).
 const HELD_AFTER: Duration = Duration::from_secs(2);
 /// After a failure that may pass (disk full, read-only), the next try.
 const RETRY: Duration = Duration::from_secs(2);
@@ -119,7 +119,7 @@ impl FileSession {
             self.displaced = state.displaced;
         }
         if let Some(intent) = intent {
-            // A save may have happened or not: the file's bytes will tell (RULES.md 1).
+            // A save may have happened or not: the file's bytes will tell (docs/decisions/0004).
             let intent = Intent::decode(intent, document)?;
             let (version, hash) = intent.new;
             if let Some(id) = DisplacedId::of_temporary(&intent.temporary) {
@@ -176,14 +176,14 @@ impl FileSession {
     /// When the session must be called again, if nothing happens before.
     pub fn wake_at(&self, started: Instant, now: Duration) -> Option<Instant> {
         let settle = (!self.displaced.is_empty()).then_some(self.settle_at);
-        // What could be written now has been; what waits for somebody's decision is woken by that.
-        let write = ((self.rewrite || self.visited) && self.write_at > now).then_some(self.write_at);
+        // Only kept while something waits for its time; what waits for a decision is woken by that.
+        let write = self.visited.then_some(self.write_at.max(now));
         [self.look_at, settle, write].into_iter().flatten().min().map(|at| started + at)
     }
 
-    /// Whether displaced inodes are still to be looked at.
-    pub fn is_settling(&self) -> bool {
-        !self.displaced.is_empty()
+    /// Whether something is still to be looked at: the document must not leave the memory before.
+    pub fn is_waiting(&self) -> bool {
+        self.look_at.is_some() || self.visited || self.rewrite || !self.displaced.is_empty()
     }
 
     fn state(&self) -> FileState {
@@ -507,7 +507,7 @@ impl DocumentTask {
         }
         self.file.shrunk = None;
         if was_fresh {
-            // At the start the file may hold any version we know of: that is no edit (RULES.md 1, 8).
+            // At the start the file may hold any version we know of: that is no edit (docs/decisions/0004).
             if let Some(known) = self.known_version(hash, wanted.as_ref()) {
                 self.set_on_disk(path, hash, known, stat);
                 return Ok(());
@@ -867,8 +867,12 @@ impl DocumentTask {
         };
         let Some(document) = self.document() else { return Err(HubError::Closed) };
         let intent = Record::Intent { doc: self.id, intent: intent.encode(document) };
+        // The last save is known only by the intent that this one replaces: without its outcome a kill now
+        // would leave a file whose bytes nobody knows, and an old text would be taken for a deletion.
+        let mut records = if self.file.dirty { self.file_record() } else { Vec::new() };
+        records.push(intent);
         // Everything the file is about to show must be durable first, and so must the intent.
-        self.commit(vec![intent]).await?;
+        self.commit(records).await?;
         let expect = match &old {
             None => Expect::Absent,
             Some(old) if old.stat.kind == syncline_disk::FileKind::Link => {
@@ -958,8 +962,11 @@ impl DocumentTask {
         let version = document.version().clone();
         if wanted.kind == Kind::Text {
             let text: Arc<str> = document.text().to_string().into();
-            let bytes: Arc<[u8]> =
-                if wanted.form == Form::default() { text.clone().into() } else { encode_text(&text, wanted.form).into() };
+            let bytes: Arc<[u8]> = if wanted.form == Form::default() {
+                text.clone().into()
+            } else {
+                encode_text(&text, wanted.form).into()
+            };
             self.file.text = Some((version.clone(), text));
             let hash = ContentHash::of(&bytes);
             self.file.encoded = Some((version.clone(), wanted.form, hash));
@@ -970,7 +977,7 @@ impl DocumentTask {
         Ok(bytes.map(|bytes| (version, bytes, ContentHash::from_bytes(hash))))
     }
 
-    /// A program has held the file open for long: write without exchanging the file under it (RULES.md 4).
+    /// A program has held the file open for long: write without exchanging the file under it (docs/decisions/0004).
     async fn patch_held(&mut self, wanted: Option<Wanted>) -> Result<(), HubError> {
         let (Some(wanted), Some(on_disk)) = (wanted, self.file.on_disk.clone()) else { return Ok(()) };
         let Some((version, bytes, hash)) = self.bytes_wanted(&wanted).await? else { return Ok(()) };
@@ -1022,17 +1029,26 @@ impl DocumentTask {
     }
 
     /// After a kill in the middle of a save: the temporary holds our new bytes (the exchange did not happen),
-    /// the old ones (it did), or what somebody saved in that moment, perhaps the only copy (RULES.md 1).
+    /// the old ones (it did), or what somebody saved in that moment, perhaps the only copy (docs/decisions/0004).
     async fn settle_temporary(&mut self, displaced: &Displaced) -> Result<(), HubError> {
         let wanted = self.wanted();
-        let path = self.file.on_disk.as_ref().map(|on_disk| on_disk.path.clone()).or(wanted.map(|wanted| wanted.path));
-        let Some(temporary) = path.and_then(|path| RelPath::beneath(path.parent().as_ref(), &displaced.id.temporary()).ok()) else {
+        let path = self
+            .file
+            .on_disk
+            .as_ref()
+            .map(|on_disk| on_disk.path.clone())
+            .or(wanted.map(|wanted| wanted.path));
+        let Some(temporary) =
+            path.and_then(|path| RelPath::beneath(path.parent().as_ref(), &displaced.id.temporary()).ok())
+        else {
             return Ok(());
         };
         let read = temporary.clone();
         let bytes = match self.hub.on_disk(move |folder| folder.read_temporary(&read)).await {
             Ok(bytes) => bytes,
-            Err(HubError::Disk(error)) if matches!(*error, syncline_disk::DiskError::NotFound(_)) => return Ok(()),
+            Err(HubError::Disk(error)) if matches!(*error, syncline_disk::DiskError::NotFound(_)) => {
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
         let hash = ContentHash::of(&bytes);
@@ -1049,7 +1065,12 @@ impl DocumentTask {
         let ours = |candidate: &&Candidate| candidate.maker == Maker::Us;
         self.file.candidates.all().iter().rev().filter(ours).any(|candidate| {
             candidate.hash == hash || {
-                let form = self.hub.catalogue().get(&self.id).and_then(|entry| entry.form().copied()).unwrap_or_default();
+                let form = self
+                    .hub
+                    .catalogue()
+                    .get(&self.id)
+                    .and_then(|entry| entry.form().copied())
+                    .unwrap_or_default();
                 encode_text(&document.text_at(&candidate.version).to_string(), form).starts_with(bytes)
             }
         })
@@ -1075,19 +1096,33 @@ impl DocumentTask {
             let Some(document) = self.document() else { return Err(HubError::Closed) };
             let text: Arc<str> = text.into();
             let texts = texts_of(&candidates, document);
-            let save = FoundSave { candidates: &candidates, texts: &texts, text: &text, repeated: false, git: false };
+            let save = FoundSave {
+                candidates: &candidates,
+                texts: &texts,
+                text: &text,
+                repeated: false,
+                git: false,
+            };
             let base = infer_base(&save);
-            let found = base.and_then(|base| Some((base.why, candidates.get(base.index)?, texts.get(base.index)?.clone()?, base.edit)));
+            let found = base.and_then(|base| {
+                Some((base.why, candidates.get(base.index)?, texts.get(base.index)?.clone()?, base.edit))
+            });
             let (base_why, version, before, edit) = match found {
                 Some((why, candidate, text, edit)) => (why, candidate.version.clone(), text, edit),
-                None => (Why::Newest, displaced.version.clone(), document.text_at(&displaced.version).to_string().into(), true),
+                None => (
+                    Why::Newest,
+                    displaced.version.clone(),
+                    document.text_at(&displaced.version).to_string().into(),
+                    true,
+                ),
             };
             why = describe(base_why);
             if edit {
                 let edits = diff(&before, &text);
                 let loaded = self.load().await?;
                 let applied = loaded.document.edit_at(&version, &edits, agent, &meta);
-                let version = applied.map_err(|error| HubError::BadPosition { what: error.to_string() })?.version;
+                let version =
+                    applied.map_err(|error| HubError::BadPosition { what: error.to_string() })?.version;
                 let mut candidate = Candidate::new_hashed(version, hash, Maker::Other).with_text(text);
                 candidate.base = Some(ContentHash::of(before.as_bytes()));
                 self.file.candidates.push_before_newest(candidate);
@@ -1097,7 +1132,11 @@ impl DocumentTask {
         records.push(Record::Decision { doc: self.id, time_ms: meta.time_ms, what: what.clone() });
         records.extend(self.file_record());
         self.commit(records).await?;
-        let path = self.file.on_disk.as_ref().map_or_else(|| self.id.to_string(), |on_disk| on_disk.path.to_string());
+        let path = self
+            .file
+            .on_disk
+            .as_ref()
+            .map_or_else(|| self.id.to_string(), |on_disk| on_disk.path.to_string());
         self.hub.tell(HubEvent::Saved { path, why: what });
         Ok(())
     }

@@ -123,7 +123,7 @@ impl FolderTask {
                     gate_open = *gate.borrow_and_update();
                     self.scan_at = Some(Instant::now());
                 }
-                // The peer did not come: go on alone (RULES.md 8).
+                // The peer did not come: go on alone (docs/decisions/0005).
                 () = &mut waited, if !gate_open => hub.peer_synced(),
                 () = tokio::time::sleep_until(wake) => {}
             }
@@ -238,7 +238,7 @@ impl FolderTask {
         self.commit(records, &kept, &vector).await
     }
 
-    /// Two living documents at one path: the hub that others dial resolves it (RULES.md 12, 13).
+    /// Two living documents at one path: the hub that others dial resolves it (docs/decisions/0008).
     fn resolve_clashes(&self, writes: &[Write]) {
         if self.hub.0.joined {
             return;
@@ -383,9 +383,11 @@ impl FolderTask {
     /// Lists the whole folder: hands changed files to their documents, takes up new ones, and has missing
     /// ones missed.
     async fn scan(&mut self) -> Result<(), HubError> {
-        let (states, intents) = self.hub.read_journal(|reader| Ok((reader.files()?, reader.intents()?))).await?;
+        let (states, intents) =
+            self.hub.read_journal(|reader| Ok((reader.files()?, reader.intents()?))).await?;
         // Saves that were under way when the program ended: their documents find out how far they came.
-        let under_way: BTreeSet<String> = intents.iter().filter_map(|(_, intent)| temporary_of(intent)).collect();
+        let under_way: BTreeSet<String> =
+            intents.iter().filter_map(|(_, intent)| temporary_of(intent)).collect();
         if !self.scanned {
             self.hub.visit(intents.iter().map(|(doc, _)| *doc));
         }
@@ -487,7 +489,7 @@ impl FolderTask {
     }
 
     /// Temporaries that a crash left: those that hold nothing but what the journal knows are removed; any
-    /// other may be somebody's racing save, and is kept as a displaced content (RULES.md 1).
+    /// other may be somebody's racing save, and is kept as a displaced content (docs/decisions/0004).
     async fn tidy_temporaries(&mut self, under_way: &BTreeSet<String>) {
         if self.scanned {
             return;

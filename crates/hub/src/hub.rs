@@ -37,7 +37,7 @@ pub struct Options {
     pub only: Option<RelPath>,
     /// What the folder is called.
     pub name: String,
-    /// The folder has a peer elsewhere: differences found at the start wait for its history (RULES.md 8).
+    /// The folder has a peer elsewhere: differences found at the start wait for its history (docs/decisions/0005).
     pub joined: bool,
     /// Where random numbers start: agents, document ids, temporaries' names.
     pub seed: u64,
@@ -64,7 +64,7 @@ pub(crate) struct Inner {
     reader: Mutex<Box<dyn LogReader>>,
     random: Mutex<fastrand::Rng>,
     clock: Arc<dyn Fn() -> u64 + Send + Sync>,
-    /// Only what is durable: the folder's task merges into it after the commit (RULES.md 11).
+    /// Only what is durable: the folder's task merges into it after the commit (docs/decisions/0005).
     published: RwLock<Catalogue>,
     catalogue_changes: watch::Sender<u64>,
     heads: Mutex<HashMap<DocId, Heads>>,
@@ -182,7 +182,7 @@ impl Hub {
         let _ = closing.wait_for(|closing| *closing).await;
     }
 
-    /// This opening's agent: new each time (RULES.md 8).
+    /// This opening's agent: new each time (docs/decisions/0005).
     pub fn agent(&self) -> AgentId {
         self.0.agent
     }

@@ -1,4 +1,4 @@
-//! Two documents created independently at one path become one (RULES.md 13). Only the hub that others dial
+//! Two documents created independently at one path become one (docs/decisions/0008). Only the hub that others dial
 //! does this, one join at a time per path.
 
 use std::time::Duration;

@@ -48,7 +48,7 @@ pub struct TextSession {
     path: String,
     party: Party,
     durable: watch::Receiver<u64>,
-    /// What was sent to the party and what it uploaded: the bases its uploads may have (RULES.md 5).
+    /// What was sent to the party and what it uploaded: the bases its uploads may have (docs/decisions/0007).
     candidates: Candidates,
     sent: Option<Version>,
     last_upload: Option<ContentHash>,

@@ -1,4 +1,4 @@
-//! Which version had the maker of a save seen? One pure function decides (RULES.md 2).
+//! Which version had the maker of a save seen? One pure function decides (docs/decisions/0007).
 //!
 //! A save replaces a whole file. Taken at its word it reverts everything that its maker did not know of.
 //! So before it is entered, its *base* is inferred: the version from which it needs the least change. The
@@ -112,7 +112,9 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
                 };
             likely.then_some((index, cost))
         })
-        .min_by_key(|&(index, cost)| (cost.weight(), save.candidates[index].evidence.rank(), usize::MAX - index));
+        .min_by_key(|&(index, cost)| {
+            (cost.weight(), save.candidates[index].evidence.rank(), usize::MAX - index)
+        });
     let Some((index, cost)) = best else { return meant(Why::Newest) };
     if unrelated(save.text, &cost) {
         return meant(Why::Unrelated);
@@ -251,7 +253,8 @@ mod tests {
     #[test]
     fn two_who_append_to_one_line() {
         // The blank between the words must not make B's word look replaced.
-        let held = [("one\nline here\nthree\n", Other, Read), ("one\nline here left000\nthree\n", Us, Unread)];
+        let held =
+            [("one\nline here\nthree\n", Other, Read), ("one\nline here left000\nthree\n", Us, Unread)];
         assert_eq!(infer(&held, "one\nline here right11\nthree\n", |_| {}), (0, true, Why::Stale));
     }
 

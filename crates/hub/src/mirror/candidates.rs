@@ -18,7 +18,7 @@ pub enum Maker {
     Other,
 }
 
-/// Whether anybody read a version that we wrote (RULES.md 3).
+/// Whether anybody read a version that we wrote (docs/decisions/0007).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Evidence {
     /// Somebody opened the file while it held this.
@@ -132,7 +132,11 @@ impl Candidates {
 
     /// What the file held up to the last time that it held these bytes; everything if it never did.
     pub fn up_to(&self, hash: ContentHash) -> Vec<Candidate> {
-        let end = self.list.iter().rposition(|candidate| candidate.hash == hash).map_or(self.list.len(), |at| at + 1);
+        let end = self
+            .list
+            .iter()
+            .rposition(|candidate| candidate.hash == hash)
+            .map_or(self.list.len(), |at| at + 1);
         self.list[..end].to_vec()
     }
 

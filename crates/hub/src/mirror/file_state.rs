@@ -1,4 +1,4 @@
-//! What the journal keeps of a file, and the intent of a save (RULES.md 1).
+//! What the journal keeps of a file, and the intent of a save (docs/decisions/0004).
 
 use syncline_disk::{ContentHash, DisplacedId, FileKind, FileStat, RelPath, is_temporary_name};
 use syncline_engine::varint::{DecodeError, Reader, put_bytes, put_number};
@@ -19,7 +19,7 @@ pub struct OnDisk {
     pub stat: FileStat,
 }
 
-/// A displaced inode that somebody may still be writing to (RULES.md 4).
+/// A displaced inode that somebody may still be writing to (docs/decisions/0004).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Displaced {
     /// Its name in `.syncline/displaced`.

@@ -1,4 +1,4 @@
-//! Joining two texts that share no history: common lines once, both sides of what differs (RULES.md 13).
+//! Joining two texts that share no history: common lines once, both sides of what differs (docs/decisions/0008).
 
 use syncline_engine::{Edit, line_hunks};
 
