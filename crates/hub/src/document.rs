@@ -223,6 +223,7 @@ impl DocumentTask {
             self.file
                 .restore(file.as_deref(), intent.as_deref(), &loaded.document)
                 .map_err(|error| damaged(error.to_string()))?;
+            self.file.set_fresh(self.hub.take_startup(self.id));
             self.loaded = Some(loaded);
         }
         self.loaded.as_mut().ok_or(HubError::Closed)

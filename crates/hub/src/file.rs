@@ -76,7 +76,7 @@ pub(crate) struct FileSession {
     settle_at: Duration,
     /// The state in the journal is older than this one.
     dirty: bool,
-    /// Nothing has been looked at since the document was loaded.
+    /// The file changed while no hub ran, and has not been looked at since.
     fresh: bool,
     /// The catalogue may want something else than before.
     visited: bool,
@@ -111,7 +111,7 @@ impl FileSession {
         document: &Document,
     ) -> Result<(), DecodeError> {
         let (visited, reviving, look_at) = (self.visited, self.reviving, self.look_at);
-        *self = FileSession { fresh: true, visited, reviving, look_at, ..FileSession::default() };
+        *self = FileSession { visited, reviving, look_at, ..FileSession::default() };
         if let Some(state) = state {
             let state = FileState::decode(state, document)?;
             self.on_disk = state.on_disk;
@@ -130,6 +130,11 @@ impl FileSession {
             self.look_at.get_or_insert(Duration::ZERO);
         }
         Ok(())
+    }
+
+    /// The file changed while no hub ran: any version that is known in it is no edit.
+    pub fn set_fresh(&mut self, fresh: bool) {
+        self.fresh = fresh;
     }
 
     /// After a failed commit: everything is read again from the journal and from the file.

@@ -389,6 +389,7 @@ impl FolderTask {
         let under_way: BTreeSet<String> =
             intents.iter().filter_map(|(_, intent)| temporary_of(intent)).collect();
         if !self.scanned {
+            intents.iter().for_each(|(doc, _)| self.hub.note_startup(*doc));
             self.hub.visit(intents.iter().map(|(doc, _)| *doc));
         }
         let mut recorded: HashMap<DocId, (RelPath, FileStat)> = HashMap::with_capacity(states.len());
@@ -414,6 +415,9 @@ impl FolderTask {
                         *at == path && then.same_content(&stat) && then.mode == stat.mode
                     });
                     if !same {
+                        if !self.scanned {
+                            self.hub.note_startup(*doc);
+                        }
                         self.send_hint(*doc, What::Metadata);
                         self.hub.visit([*doc]);
                     }

@@ -83,6 +83,8 @@ pub(crate) struct Inner {
     pub visits: Arc<Semaphore>,
     to_visit: Mutex<BTreeSet<DocId>>,
     visit_wanted: tokio::sync::Notify,
+    /// Documents whose files changed while no hub ran: what they hold is judged once by other rules.
+    startup: Mutex<BTreeSet<DocId>>,
     /// Documents whose files are being brought in step.
     unsettled: Mutex<BTreeSet<DocId>>,
     pub events: broadcast::Sender<HubEvent>,
@@ -155,6 +157,7 @@ impl Hub {
             visits: Arc::new(Semaphore::new(VISITS)),
             to_visit: Mutex::default(),
             visit_wanted: tokio::sync::Notify::new(),
+            startup: Mutex::default(),
             unsettled: Mutex::default(),
             events: broadcast::Sender::new(1024),
             closing: watch::Sender::new(false),
@@ -464,6 +467,15 @@ impl Hub {
     pub(crate) fn visit(&self, docs: impl IntoIterator<Item = DocId>) {
         lock(&self.0.to_visit).extend(docs);
         self.0.visit_wanted.notify_one();
+    }
+
+    pub(crate) fn note_startup(&self, doc: DocId) {
+        lock(&self.0.startup).insert(doc);
+    }
+
+    /// Whether the file of this document changed while no hub ran. Asked once.
+    pub(crate) fn take_startup(&self, doc: DocId) -> bool {
+        lock(&self.0.startup).remove(&doc)
     }
 
     pub(crate) fn note_settled(&self, doc: DocId, settled: bool) {
