@@ -223,7 +223,6 @@ impl DocumentTask {
             self.file
                 .restore(file.as_deref(), intent.as_deref(), &loaded.document)
                 .map_err(|error| damaged(error.to_string()))?;
-            self.file.set_fresh(self.hub.take_startup(self.id));
             self.loaded = Some(loaded);
         }
         self.loaded.as_mut().ok_or(HubError::Closed)
@@ -380,9 +379,12 @@ impl DocumentTask {
             && !document.includes(&seen, document.version())
         {
             let fields = vec![(self.id, Field::Life(Life::Alive))];
-            if let Err(error) = self.hub.write_catalogue(fields, Vec::new()).await {
-                let path = self.id.to_string();
-                self.hub.tell(crate::HubEvent::Trouble { path, what: error.to_string() });
+            match self.hub.write_catalogue(fields, Vec::new()).await {
+                Ok(()) => self.file.reappear(),
+                Err(error) => {
+                    let path = self.id.to_string();
+                    self.hub.tell(crate::HubEvent::Trouble { path, what: error.to_string() });
+                }
             }
         }
     }

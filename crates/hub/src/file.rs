@@ -76,8 +76,6 @@ pub(crate) struct FileSession {
     settle_at: Duration,
     /// The state in the journal is older than this one.
     dirty: bool,
-    /// The file changed while no hub ran, and has not been looked at since.
-    fresh: bool,
     /// The catalogue may want something else than before.
     visited: bool,
     /// See [`FileSession::revive`].
@@ -132,11 +130,6 @@ impl FileSession {
         Ok(())
     }
 
-    /// The file changed while no hub ran: any version that is known in it is no edit.
-    pub fn set_fresh(&mut self, fresh: bool) {
-        self.fresh = fresh;
-    }
-
     /// After a failed commit: everything is read again from the journal and from the file.
     pub fn forget(&mut self) {
         *self = FileSession { visited: true, look_at: Some(Duration::ZERO), ..FileSession::default() };
@@ -176,6 +169,13 @@ impl FileSession {
         self.missing_since = None;
         self.reported = false;
         self.visited = true;
+    }
+
+    /// The document lives again: if its file is missing, that was the deletion that lost.
+    pub fn reappear(&mut self) {
+        if self.missing_since.is_some() {
+            self.recreate();
+        }
     }
 
     /// When the session must be called again, if nothing happens before.
@@ -252,19 +252,20 @@ impl DocumentTask {
         // waiting; the rest is done after the next command.
         for _ in 0..16 {
             let now = self.hub.uptime();
+            if self.file.visited {
+                // The deletion may have come after the edit that beats it.
+                self.check_life().await;
+            }
             let wanted = self.wanted();
             let in_memory = self.document().is_some();
             let pending = self.file.look_at.is_some() || self.file.rewrite || !self.file.displaced.is_empty();
             if !in_memory && (self.file.visited || pending) && self.load().await.is_err() {
                 self.file.visited = false;
+                self.file.look_at = Some(now + RETRY);
                 return true;
             }
             if self.document().is_none() {
                 return true;
-            }
-            if self.file.fresh && self.file.on_disk.is_some() && self.file.visited {
-                // Loaded because something about the file may have changed while we were not looking.
-                self.file.look_at.get_or_insert(now);
             }
             if self.was_joined() {
                 // The file belongs to the survivor now, which finds in it what we have not seen.
@@ -307,6 +308,8 @@ impl DocumentTask {
                 if let Some(look) = &mut self.file.look_at {
                     *look = (*look).max(later);
                 }
+                // It may last; others' files must not wait for it.
+                return true;
             }
         }
         false
@@ -369,6 +372,10 @@ impl DocumentTask {
         match reading {
             Reading::Stable { bytes, stat, .. } => {
                 let hash = ContentHash::of(&bytes);
+                if self.file.on_disk.as_ref().is_some_and(|at| at.path == path && at.hash == hash) {
+                    // Our own file, not removed yet: that follows.
+                    return Ok(());
+                }
                 fields.push((self.id, Field::Mode(stat.mode & 0o777)));
                 match syncline_disk::decode(&bytes) {
                     Decoded::Text { text, form } => {
@@ -478,7 +485,7 @@ impl DocumentTask {
     ) -> Result<(), HubError> {
         let hash = ContentHash::of(&bytes);
         let now = self.hub.uptime();
-        let was_fresh = std::mem::take(&mut self.file.fresh);
+        let was_fresh = self.hub.take_startup(self.id);
         if let Some(on_disk) = &mut self.file.on_disk {
             if on_disk.hash == hash {
                 // Our own write, or a save without a change.
@@ -673,12 +680,14 @@ impl DocumentTask {
         kind: Kind,
     ) -> Result<(), HubError> {
         let hash = ContentHash::of(&bytes);
-        self.file.fresh = false;
         if self.file.on_disk.as_ref().is_some_and(|on_disk| on_disk.hash == hash) {
             return Ok(());
         }
         let stored = self.stored_content();
-        let joining = self.file.on_disk.is_none() && stored.is_some_and(|stored| stored != *hash.as_bytes());
+        // A dead entry's content is what was deleted, not a peer's file beside this one.
+        let alive = self.hub.catalogue().get(&self.id).is_some_and(|entry| entry.is_alive());
+        let before = self.file.on_disk.clone();
+        let joining = alive && before.is_none() && stored.is_some_and(|stored| stored != *hash.as_bytes());
         let Some(document) = self.document() else { return Err(HubError::Closed) };
         let version = document.version().clone();
         self.set_on_disk(path.clone(), hash, version, stat);
@@ -696,7 +705,12 @@ impl DocumentTask {
             (self.id, Field::Content(content)),
             (self.id, Field::Mode(stat.mode & 0o777)),
         ];
-        self.hub.write_catalogue(fields, records).await?;
+        if let Err(error) = self.hub.write_catalogue(fields, records).await {
+            // Not recorded, so not known: otherwise the old content would be written over it.
+            self.file.on_disk = before;
+            self.file.look_at = Some(self.hub.uptime());
+            return Err(error);
+        }
         self.hub.tell(HubEvent::Saved {
             path: path.to_string(),
             why: "a file that is not text: the newest counts".to_owned(),

@@ -447,6 +447,17 @@ impl FolderTask {
         if total > 0 {
             self.hub.tell(HubEvent::Scanning { done: total, total });
         }
+        if !self.scanned && !self.hub.0.joined {
+            // What a kill interrupted.
+            for (path, docs) in self.catalogue.paths() {
+                if let [survivor, loser, ..] = docs {
+                    tokio::spawn(joining::resolve(self.hub.clone(), path.to_owned(), *survivor, *loser));
+                }
+            }
+            for (doc, _) in self.catalogue.iter().filter(|(_, entry)| entry.joined().is_some()) {
+                tokio::spawn(joining::follow(self.hub.clone(), *doc));
+            }
+        }
         self.scanned = true;
         self.waiting_for_scan.drain(..).for_each(|reply| drop(reply.send(Ok(()))));
         Ok(())
@@ -708,7 +719,16 @@ impl FolderTask {
     }
 
     async fn delete_vanished(&mut self) {
-        let vanished = std::mem::take(&mut self.vanished);
+        let mut vanished = std::mem::take(&mut self.vanished);
+        let paths: Vec<(DocId, RelPath)> =
+            vanished.iter().map(|(doc, gone)| (*doc, gone.path.clone())).collect();
+        for (doc, path) in paths {
+            // Only a sure "not there" is a deletion.
+            if !matches!(self.hub.on_disk(move |folder| folder.stat(&path)).await, Ok(None)) {
+                vanished.remove(&doc);
+                self.send_hint(doc, What::Metadata);
+            }
+        }
         let mut fields = Vec::new();
         for (doc, vanished) in &vanished {
             let catalogue = self.hub.catalogue();

@@ -83,6 +83,10 @@ pub(crate) struct Inner {
     pub visits: Arc<Semaphore>,
     to_visit: Mutex<BTreeSet<DocId>>,
     visit_wanted: tokio::sync::Notify,
+    /// One join at a time: the check and the join are one step.
+    pub joins: tokio::sync::Mutex<()>,
+    /// Joined documents that somebody follows.
+    pub following: Mutex<BTreeSet<DocId>>,
     /// Documents whose files changed while no hub ran: what they hold is judged once by other rules.
     startup: Mutex<BTreeSet<DocId>>,
     /// Documents whose files are being brought in step.
@@ -157,6 +161,8 @@ impl Hub {
             visits: Arc::new(Semaphore::new(VISITS)),
             to_visit: Mutex::default(),
             visit_wanted: tokio::sync::Notify::new(),
+            joins: tokio::sync::Mutex::default(),
+            following: Mutex::default(),
             startup: Mutex::default(),
             unsettled: Mutex::default(),
             events: broadcast::Sender::new(1024),
@@ -368,8 +374,9 @@ impl Hub {
     }
 
     pub(crate) fn publish(&self, doc: DocId, heads: Heads) {
+        // In this order: who is woken looks the version up.
+        lock(&self.0.heads).insert(doc, heads.clone());
         self.0.feeds.changed(doc, &heads);
-        lock(&self.0.heads).insert(doc, heads);
     }
 
     /// Merges a peer's events. Durable on return; gives the version after them.

@@ -1,6 +1,7 @@
 //! Two documents created independently at one path become one (docs/decisions/0008). Only the hub that others dial
 //! does this, one join at a time per path.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 use syncline_engine::catalogue::{DocId, Field, Joined, Kind};
 use syncline_engine::{Edit, Heads, Meta, diff};
@@ -18,6 +19,7 @@ const ARRIVAL: Duration = Duration::from_secs(3);
 pub(crate) async fn resolve(hub: Hub, path: String, survivor: DocId, loser: DocId) {
     wait_for_events(&hub, survivor).await;
     wait_for_events(&hub, loser).await;
+    let _one = hub.0.joins.lock().await;
     let both_text = {
         let catalogue = hub.catalogue();
         let still = catalogue.at(&path);
@@ -102,13 +104,20 @@ fn suffixed(path: &str, doc: DocId) -> String {
 
 /// Passes on what still arrives for a document that was joined into another: only its changes since then.
 pub(crate) async fn follow(hub: Hub, loser: DocId) {
+    if !hub.0.following.lock().unwrap_or_else(PoisonError::into_inner).insert(loser) {
+        // One follower for each; it reads the marker anew each time.
+        return;
+    }
     let mut changes = hub.changes();
     loop {
         let joined = {
             let catalogue = hub.catalogue();
             catalogue.get(&loser).and_then(|entry| entry.joined().cloned())
         };
-        let Some(joined) = joined else { return };
+        let Some(joined) = joined else {
+            hub.0.following.lock().unwrap_or_else(PoisonError::into_inner).remove(&loser);
+            return;
+        };
         if hub.heads_of(loser) != joined.loser_at
             && let Err(error) = pass_on(&hub, loser, &joined).await
         {

@@ -148,7 +148,10 @@ impl TextSession {
         if text.len() > MAX_DOCUMENT_BYTES {
             return Err(HubError::TooLarge { bytes: text.len(), limit: MAX_DOCUMENT_BYTES });
         }
-        let key = request_id.map(|id| format!("{}\0{}\0{id}", self.party.name, self.doc).into_bytes());
+        let key = request_id.map(|id| {
+            format!("{}\0{}\0{id}\0{}", self.party.name, self.doc, ContentHash::of(text.as_bytes()))
+                .into_bytes()
+        });
         if let Some(key) = key.clone()
             && let Some(result) = self.hub.read_journal(move |reader| Ok(reader.request(&key)?)).await?
         {
@@ -161,7 +164,8 @@ impl TextSession {
             return Ok(Uploaded { version: version_name(&heads), merged: false, changed: false });
         }
         let (version, base_text, edit) = self.base_of(&text, base).await?;
-        self.last_upload = Some(hash);
+        // Known as uploaded only once it is recorded: a client repeats what failed.
+        self.last_upload = None;
         let edits = if edit { diff(&base_text, &text) } else { Vec::new() };
         let changed = !edits.is_empty();
         let meta = Meta {
@@ -173,6 +177,7 @@ impl TextSession {
             .hub
             .ask(self.doc, |reply| Command::Edit { version, edits, meta, request: key, reply })
             .await?;
+        self.last_upload = Some(hash);
         if changed {
             let text: Arc<str> = text.into();
             self.candidates.push(Candidate::new_hashed(version.clone(), hash, Maker::Other).with_text(text));
