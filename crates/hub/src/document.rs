@@ -244,13 +244,32 @@ impl DocumentTask {
                 command.refuse(&error);
                 continue;
             }
-            self.take(command, &mut waiting, &mut extra);
+            match self.earlier(&command, &extra).await {
+                Err(error) => command.refuse(&error),
+                Ok(None) => self.take(command, &mut waiting, &mut extra),
+                Ok(Some(result)) => repeat(command, result, &mut waiting),
+            }
         }
         let result = self.commit(extra).await;
         let empty = Document::new();
         for reply in waiting {
             reply(result.clone(), self.document().unwrap_or(&empty));
         }
+    }
+
+    /// The result of an edit with the same request id, among those taken up together or in the journal. Asked
+    /// here, where edits come one after the other: a client may repeat a request while it still waits.
+    async fn earlier(&self, command: &Command, extra: &[Record]) -> Result<Option<Vec<u8>>, HubError> {
+        let Command::Edit { request: Some(key), .. } = command else { return Ok(None) };
+        let same = extra.iter().find_map(|record| match record {
+            Record::Request { key: other, result } if other == key => Some(result.clone()),
+            _ => None,
+        });
+        if same.is_some() {
+            return Ok(same);
+        }
+        let key = key.clone();
+        self.hub.read_journal(move |reader| Ok(reader.request(&key)?)).await
     }
 
     /// Applies one command to the document in memory; what it answers waits for the commit.
@@ -388,6 +407,17 @@ impl DocumentTask {
             }
         }
     }
+}
+
+/// Answers a repeated request as the first time.
+fn repeat(command: Command, result: Vec<u8>, waiting: &mut Vec<Waiting>) {
+    let Command::Edit { reply, .. } = command else { return };
+    waiting.push(Box::new(move |committed, document| {
+        let version = Heads::decode(&result).ok().and_then(|heads| document.local(&heads).ok());
+        let heads = document.portable(document.version());
+        let edited = version.ok_or(HubError::BadBase).map(|version| Edited { version, heads, merged: false });
+        drop(reply.send(committed.and(edited)));
+    }));
 }
 
 fn text_now(document: &Document) -> TextAt {

@@ -165,3 +165,18 @@ async fn files_that_are_not_text_are_kept_as_they_are() {
     // The old content stays.
     assert!(served.hub.content(hash(b"\x00\xff\xfe")).await.unwrap().is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_repeated_while_it_waits_is_carried_out_once() {
+    let served = serve(&[("notes.txt", OLD.as_bytes())]).await;
+    let mut first = session(&served, "notes.txt").await;
+    let mut again = session(&served, "notes.txt").await;
+    let base = first.current().await.unwrap().version;
+    again.current().await.unwrap();
+    let upload = || (format!("{OLD}five\n"), Some(base.clone()), Some("r1".to_owned()));
+    let ((text_a, base_a, id_a), (text_b, base_b, id_b)) = (upload(), upload());
+    let (a, b) = tokio::join!(first.upload(text_a, base_a, id_a), again.upload(text_b, base_b, id_b));
+    a.unwrap();
+    b.unwrap();
+    assert_eq!(first.current().await.unwrap().text, format!("{OLD}five\n"));
+}
