@@ -43,7 +43,6 @@ fn as_json(event: &HubEvent) -> Value {
         HubEvent::Held { path } => json!({"event": "held", "path": path}),
         HubEvent::Trouble { path, what } => json!({"event": "trouble", "path": path, "what": what}),
         HubEvent::Brake { files, why } => json!({"event": "brake", "files": files, "why": why}),
-        HubEvent::Git { files } => json!({"event": "git", "files": files}),
         HubEvent::WatchLimit { hint } => json!({"event": "watch_limit", "hint": hint}),
     }
 }
@@ -68,7 +67,6 @@ fn as_text(event: &HubEvent) -> Option<String> {
         HubEvent::Brake { files, why } => format!(
             "{files} files vanished at once ({why}): not passed on. `syncline deletions pass-on` if that is meant, `syncline deletions take-back` to write them again"
         ),
-        HubEvent::Git { files } => format!("git changed {files} files"),
         HubEvent::WatchLimit { hint } => format!("the system's limit of watched folders is reached; {hint}"),
     })
 }

@@ -70,11 +70,6 @@ pub enum HubEvent {
         /// Why it stopped.
         why: String,
     },
-    /// A burst of changes by git.
-    Git {
-        /// Files changed in it so far.
-        files: usize,
-    },
     /// The kernel's limit of watches is reached.
     WatchLimit {
         /// The command that raises it.
