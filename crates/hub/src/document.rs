@@ -142,15 +142,20 @@ impl DocumentTask {
             self.hub.note_settled(self.id, settled);
             if settled {
                 self.permit = None;
-                if self.is_idle() && self.commands.is_empty() {
-                    // From here on senders fail and start a new task, which waits for nothing of ours:
-                    // everything is in the journal.
-                    self.commands.close();
-                    self.leave(&mut together).await;
-                    return;
-                }
+            }
+            if (settled || self.is_gated()) && self.is_idle() && self.commands.is_empty() {
+                // From here on senders fail and start a new task, which waits for nothing of ours:
+                // everything is in the journal.
+                self.commands.close();
+                self.leave(&mut together).await;
+                return;
             }
         }
+    }
+
+    /// Whether the peer's history is still on its way: no file is touched before.
+    fn is_gated(&self) -> bool {
+        !*self.hub.0.gate.borrow()
     }
 
     fn is_idle(&self) -> bool {
@@ -183,6 +188,11 @@ impl DocumentTask {
             self.record_file_state().await;
         }
         self.hub.forget_closed(self.id);
+        if self.is_gated() {
+            // A first synchronisation brings thousands of documents before it lets any file be touched: their
+            // files' turn comes when the gate opens, and until then none needs its text in memory.
+            self.hub.visit([self.id]);
+        }
         if self.file.is_waiting() {
             // Asked for something in the last moment: a new task goes on with it.
             self.hub.visit([self.id]);

@@ -3,6 +3,7 @@
 //! One step at a time: look at the file if something hinted at it, enter what somebody saved, then write
 //! what others changed. `next_step` decides (purely) which; the others carry it out.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,8 +23,8 @@ use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::folder::FolderCommand;
 use crate::mirror::{
-    Base, Candidate, Candidates, Displaced, Evidence, FileState, FoundSave, Intent, Maker, OnDisk, Why,
-    infer_base, union_edits,
+    Base, Candidate, Candidates, Displaced, Evidence, FileState, FoundSave, Intent, Maker, OnDisk, Texts,
+    Why, infer_base, union_edits,
 };
 
 /// A file that vanished is taken for deleted (or renamed) after this: editors save by renaming, too.
@@ -38,6 +39,21 @@ const HELD_AFTER: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_secs(2);
 /// Displaced inodes are looked at again after this.
 const SETTLE_EVERY: Duration = Duration::from_millis(500);
+
+/// The watch tells of our own exchange within this, where it tells of anything; after it, a save that raced
+/// with it is judged without knowing who read what.
+const SHOWN_WITHIN: Duration = Duration::from_millis(500);
+/// How many of our own exchanges the watch may still have to tell of.
+const MAX_UNSHOWN: usize = 32;
+
+/// A write of ours that the watch has not told of yet: whoever is seen to open the file read the version
+/// before.
+#[derive(Clone, Debug)]
+struct Unshown {
+    temporary: String,
+    before: Option<ContentHash>,
+    after: ContentHash,
+}
 
 /// What the catalogue wants at the path.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,6 +76,9 @@ pub(crate) struct FileSession {
     pub on_disk: Option<OnDisk>,
     candidates: Candidates,
     displaced: Vec<Displaced>,
+    unshown: VecDeque<Unshown>,
+    /// Which of the hub's losses of events the evidence takes account of.
+    losses: u64,
     /// When to look at the file next; `None`: nothing hints at a change.
     look_at: Option<Duration>,
     /// The file must be written though the document's version did not change.
@@ -74,6 +93,8 @@ pub(crate) struct FileSession {
     /// The bytes of a save that was taken for an unchanged old buffer: a second time they are meant.
     refused: Option<ContentHash>,
     settle_at: Duration,
+    /// A save that raced with ours waits for the watch to tell who had read what.
+    settle_when_shown: bool,
     /// The state in the journal is older than this one.
     dirty: bool,
     /// The catalogue may want something else than before.
@@ -138,10 +159,21 @@ impl FileSession {
     /// Something was seen at the path.
     pub fn hint(&mut self, what: &What, now: Duration) {
         match what {
-            What::Opened | What::Accessed => self.candidates.mark_newest(Evidence::Read),
-            // Our own exchange: what was seen before it was of the version before. Its readers have been
-            // counted for a version that may have been newer; unknown is the safe side of that.
-            What::Exchanged { .. } | What::ClosedNoWrite => {}
+            What::Opened | What::Accessed => match self.unshown.front() {
+                Some(Unshown { before: Some(before), .. }) => self.candidates.mark_read(*before),
+                Some(_) => {}
+                None => self.candidates.mark_newest_read(),
+            },
+            What::Exchanged { temporary } => {
+                let told = self.unshown.iter().position(|unshown| unshown.temporary == *temporary);
+                if let Some(unshown) = told.and_then(|at| self.unshown.drain(..=at).next_back()) {
+                    self.candidates.mark_shown(unshown.after);
+                    if self.settle_when_shown {
+                        (self.settle_at, self.settle_when_shown) = (now, false);
+                    }
+                }
+            }
+            What::ClosedNoWrite => {}
             What::Modified => {
                 // A writer is at work; its close will come. If it does not, look all the same.
                 self.look_at.get_or_insert(now + BUSY_RETRY);
@@ -189,6 +221,13 @@ impl FileSession {
     /// Whether something is still to be looked at: the document must not leave the memory before.
     pub fn is_waiting(&self) -> bool {
         self.look_at.is_some() || self.visited || self.rewrite || !self.displaced.is_empty()
+    }
+
+    /// Events were lost since the last save was judged: what seemed unread may have been read.
+    fn heed_losses(&mut self, losses: u64) {
+        if std::mem::replace(&mut self.losses, losses) != losses {
+            self.candidates.doubt();
+        }
     }
 
     fn state(&self) -> FileState {
@@ -575,6 +614,7 @@ impl DocumentTask {
     ) -> Result<(), HubError> {
         let (hub, id) = (self.hub.clone(), self.id);
         let repeated = self.file.refused == Some(hash);
+        self.file.heed_losses(hub.losses());
         let git = hub.git_at_work(&path);
         let candidates = self.file.candidates.clone();
         let known = self.file.on_disk.is_some() || !candidates.all().is_empty();
@@ -588,14 +628,12 @@ impl DocumentTask {
             let ours: Arc<str> = document.text().to_string().into();
             return self.enter_union(path, ours, text, hash, stat).await;
         } else {
-            let texts = texts_of(candidates.all(), document);
-            let save = FoundSave { candidates: candidates.all(), texts: &texts, text: &text, repeated, git };
-            let base = infer_base(&save).unwrap_or(Base { index: 0, edit: true, why: Why::Newest });
-            match (candidates.all().get(base.index), texts.get(base.index)) {
-                (Some(candidate), Some(Some(base_text))) => {
-                    (base, candidate.version.clone(), base_text.clone())
+            match judge(candidates.all(), document, &text, repeated, git) {
+                Some(judged) => judged,
+                None => {
+                    let base = Base { index: 0, edit: true, why: Why::Newest };
+                    (base, now_version.clone(), document.text().to_string().into())
                 }
-                _ => (base, now_version.clone(), document.text().to_string().into()),
             }
         };
         let base_hash = candidates.all().get(base.index).map(|candidate| candidate.hash);
@@ -901,7 +939,7 @@ impl DocumentTask {
             Some(old) => Expect::File(old.hash),
         };
         let began = Instant::now();
-        let (path, mode) = (wanted.path.clone(), wanted.mode);
+        let (path, mode, shown) = (wanted.path.clone(), wanted.mode, temporary.clone());
         let link = (wanted.kind == Kind::Link).then(|| String::from_utf8_lossy(&bytes).into_owned());
         let file_bytes = bytes.clone();
         let saved = self
@@ -915,6 +953,13 @@ impl DocumentTask {
             .await?;
         // A large file is not written again for every keystroke: at most half of the time goes into it.
         self.file.write_at = self.hub.uptime() + began.elapsed();
+        if let Saved::Done { .. } | Saved::Raced { .. } = saved {
+            let before = old.as_ref().map(|old| old.hash);
+            self.file.unshown.push_back(Unshown { temporary: shown, before, after: hash });
+            if self.file.unshown.len() > MAX_UNSHOWN {
+                self.file.unshown.pop_front();
+            }
+        }
         match saved {
             Saved::Done { stat, displaced, .. } => {
                 self.wrote(&wanted, version, hash, stat, displaced, old.as_ref());
@@ -925,7 +970,8 @@ impl DocumentTask {
                 // Somebody saved between our look and the exchange, or is at it: what came out may be half
                 // of it. It is kept, and entered once its writer is done.
                 self.wrote(&wanted, version, hash, stat, Some(displaced), old.as_ref());
-                self.file.settle_at = self.hub.uptime();
+                self.file.settle_at = self.hub.uptime() + SHOWN_WITHIN;
+                self.file.settle_when_shown = true;
                 self.file.visited = true;
                 Ok(())
             }
@@ -959,7 +1005,8 @@ impl DocumentTask {
             self.file.settle_at = self.hub.uptime() + SETTLE_EVERY;
         }
         let mut candidate = Candidate::new_hashed(version.clone(), hash, Maker::Us);
-        candidate.evidence = Evidence::Unread;
+        // Until the watch has told of our write, and where there is no watch.
+        candidate.evidence = Evidence::Unknown;
         if wanted.kind == Kind::Text {
             if let Some((of, text)) = self.file.text.take()
                 && of == version
@@ -1111,32 +1158,18 @@ impl DocumentTask {
         let mut records = vec![Record::Content { hash: *hash.as_bytes(), bytes: bytes.clone() }];
         let mut why = "not text: kept, the newer content counts";
         if let Decoded::Text { text, .. } = syncline_disk::decode(&bytes) {
+            self.file.heed_losses(self.hub.losses());
             let candidates = self.file.candidates.up_to(displaced.hash);
             let Some(document) = self.document() else { return Err(HubError::Closed) };
             let text: Arc<str> = text.into();
-            let texts = texts_of(&candidates, document);
-            let save = FoundSave {
-                candidates: &candidates,
-                texts: &texts,
-                text: &text,
-                repeated: false,
-                git: false,
-            };
-            let base = infer_base(&save);
-            let found = base.and_then(|base| {
-                Some((base.why, candidates.get(base.index)?, texts.get(base.index)?.clone()?, base.edit))
-            });
-            let (base_why, version, before, edit) = match found {
-                Some((why, candidate, text, edit)) => (why, candidate.version.clone(), text, edit),
-                None => (
-                    Why::Newest,
-                    displaced.version.clone(),
-                    document.text_at(&displaced.version).to_string().into(),
-                    true,
-                ),
-            };
-            why = describe(base_why);
-            if edit {
+            let (base, version, before) =
+                judge(&candidates, document, &text, false, false).unwrap_or_else(|| {
+                    let base = Base { index: 0, edit: true, why: Why::Newest };
+                    let before = document.text_at(&displaced.version).to_string();
+                    (base, displaced.version.clone(), before.into())
+                });
+            why = describe(base.why);
+            if base.edit {
                 let edits = diff(&before, &text);
                 let loaded = self.load().await?;
                 let applied = loaded.document.edit_at(&version, &edits, agent, &meta);
@@ -1161,13 +1194,22 @@ impl DocumentTask {
     }
 }
 
-/// The texts of candidates, replayed where they are not at hand.
-fn texts_of(candidates: &[Candidate], document: &Document) -> Vec<Option<Arc<str>>> {
-    let text = |candidate: &Candidate| match candidate.text() {
-        Some(text) => text.clone(),
-        None => document.text_at(&candidate.version).to_string().into(),
-    };
-    candidates.iter().map(|candidate| Some(text(candidate))).collect()
+/// The base of a save, its version and its text; texts that are not at hand are replayed when the decision
+/// asks for them. `None` when there is no candidate.
+fn judge(
+    candidates: &[Candidate],
+    document: &Document,
+    text: &str,
+    repeated: bool,
+    git: bool,
+) -> Option<(Base, Version, Arc<str>)> {
+    let texts = Texts::new(candidates.len(), |index| match candidates[index].text() {
+        Some(text) => Some(text.clone()),
+        None => Some(document.text_at(&candidates[index].version).to_string().into()),
+    });
+    let base = infer_base(&FoundSave { candidates, texts: &texts, text, repeated, git })?;
+    let (version, text) = (candidates.get(base.index)?.version.clone(), texts.get(base.index)?.clone());
+    Some((base, version, text))
 }
 
 impl FileSession {

@@ -15,6 +15,7 @@ use syncline_engine::catalogue::{Catalogue, Content, DocId, Field, Form, Kind, L
 use syncline_engine::{AgentId, Document, Edit, Heads};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
 use syncline_store::Record;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -271,7 +272,10 @@ impl FolderTask {
                     self.hub.tell(HubEvent::WatchLimit { hint });
                     let _ = path;
                 }
-                (_, What::Rescan) => self.scan_at = Some(Instant::now()),
+                (_, What::Rescan) => {
+                    self.hub.note_loss();
+                    self.scan_at = Some(Instant::now());
+                }
                 (Some(path), what) => self.hint(path, what).await,
                 (None, _) => {}
             }
@@ -302,8 +306,10 @@ impl FolderTask {
                 );
                 if reading {
                     // Evidence only: not worth waking a document for.
-                    if let Some(handle) = self.hub.running(doc) {
-                        let _ = handle.commands.try_send(Command::Hint(what));
+                    if let Some(handle) = self.hub.running(doc)
+                        && let Err(TrySendError::Full(_)) = handle.commands.try_send(Command::Hint(what))
+                    {
+                        self.hub.note_loss();
                     }
                     return;
                 }

@@ -1,7 +1,7 @@
 //! The hub: what sessions, links and programs ask of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use syncline_disk::{ContentHash, FileStat, Folder, IgnoreRules, RelPath};
@@ -77,6 +77,8 @@ pub(crate) struct Inner {
     pub gate: watch::Sender<bool>,
     /// A mass deletion was found: nothing is deleted or written again until somebody decides.
     pub braked: AtomicBool,
+    /// How often events of readers were lost: what seemed unread may have been read.
+    losses: AtomicU64,
     /// Repositories in which git is at work (`None`: the root's), each until when, since the hub's start.
     git: Mutex<HashMap<Option<RelPath>, Duration>>,
     pub started: Instant,
@@ -156,6 +158,7 @@ impl Hub {
             inodes: Mutex::default(),
             gate: watch::Sender::new(!joined),
             braked: AtomicBool::new(false),
+            losses: AtomicU64::new(0),
             git: Mutex::default(),
             started: Instant::now(),
             visits: Arc::new(Semaphore::new(VISITS)),
@@ -626,6 +629,14 @@ impl Hub {
     pub(crate) fn git_anywhere(&self) -> bool {
         let now = self.uptime();
         lock(&self.0.git).values().any(|until| now < *until)
+    }
+
+    pub(crate) fn note_loss(&self) {
+        self.0.losses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn losses(&self) -> u64 {
+        self.0.losses.load(Ordering::Relaxed)
     }
 
     pub(crate) async fn commit(&self, records: Vec<Record>) -> Result<(), HubError> {

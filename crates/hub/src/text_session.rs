@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::document::{Command, Edited, TextAt};
 use crate::error::HubError;
 use crate::hub::Hub;
-use crate::mirror::{Candidate, Candidates, FoundSave, Maker, infer_base};
+use crate::mirror::{Candidate, Candidates, FoundSave, Maker, Texts, infer_base};
 
 /// Who a session is with.
 #[derive(Clone, Debug)]
@@ -196,26 +196,26 @@ impl TextSession {
             return Ok((at.version, at.text, true));
         }
         let candidates = self.candidates.clone();
-        let mut texts = Vec::with_capacity(candidates.all().len());
-        for candidate in candidates.all() {
-            // A text that was too large to keep is not considered, unless it is the newest.
-            texts.push(candidate.text().cloned());
-        }
-        if let (Some(newest), Some(slot)) = (candidates.newest(), texts.last_mut())
-            && slot.is_none()
-        {
-            let heads = self
-                .hub
-                .ask(self.doc, |reply| Command::Portable { version: newest.version.clone(), reply })
-                .await?;
-            *slot = Some(self.hub.ask(self.doc, |reply| Command::TextAt { heads, reply }).await?.text);
-        }
-        let save =
-            FoundSave { candidates: candidates.all(), texts: &texts, text, repeated: false, git: false };
-        let found = infer_base(&save).and_then(|base| {
-            let candidate = candidates.all().get(base.index)?;
-            Some((candidate.version.clone(), texts.get(base.index)?.clone()?, base.edit))
-        });
+        // A text that was too large to keep is not considered, unless it is the newest.
+        let newest_text = match candidates.newest() {
+            Some(newest) if newest.text().is_none() => {
+                let version = newest.version.clone();
+                let heads = self.hub.ask(self.doc, |reply| Command::Portable { version, reply }).await?;
+                Some(self.hub.ask(self.doc, |reply| Command::TextAt { heads, reply }).await?.text)
+            }
+            _ => None,
+        };
+        let found = {
+            let all = candidates.all();
+            let texts = Texts::new(all.len(), |index| match all[index].text() {
+                None if index + 1 == all.len() => newest_text.clone(),
+                known => known.cloned(),
+            });
+            let save = FoundSave { candidates: all, texts: &texts, text, repeated: false, git: false };
+            infer_base(&save).and_then(|base| {
+                Some((all.get(base.index)?.version.clone(), texts.get(base.index)?.clone(), base.edit))
+            })
+        };
         match found {
             Some(found) => Ok(found),
             None => {

@@ -32,6 +32,26 @@ fn main() {
                 println!("{number} {agent:?}:{seq} at {at}, {time} ms, on {:?}: {text:?}", run.parents);
             }
         }
+        // Event by event: when each text came into the document and when it went again.
+        let mut replayed = Document::new();
+        let mut there = vec![false; texts.len()];
+        for event in 0..document.events() {
+            let batch = document.events_in(event..event + 1);
+            replayed.merge(&batch).unwrap();
+            let now = replayed.text().to_string();
+            for (wanted, there) in texts.iter().zip(&mut there) {
+                if now.contains(wanted.as_str()) != *there {
+                    *there = !*there;
+                    let run = &batch.runs[0];
+                    let (agent, seq, time) = (run.agent, run.seq, run.meta.time_ms);
+                    let what = if *there { "came" } else { "went" };
+                    println!(
+                        "{wanted} {what} by {agent:?}:{seq}, {time} ms, on {:?}: {:?}",
+                        run.parents, run.change
+                    );
+                }
+            }
+        }
         for (time, what) in reader.decisions(write.doc).unwrap() {
             println!("   {time} ms: {what}");
         }

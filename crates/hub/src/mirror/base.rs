@@ -6,6 +6,7 @@
 //! write of ours is *foreign* to the makers of saves; leaving it out means that it was not known, unless an
 //! earlier save already contained it.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,14 +26,34 @@ const MUCH_LESS_PERCENT: usize = 70;
 pub struct Save<'a> {
     /// What the file held, oldest first; the last is what it held before this save.
     pub candidates: &'a [Candidate],
-    /// The text of each candidate; `None` where it is not at hand (too large to keep).
-    pub texts: &'a [Option<Arc<str>>],
+    /// The text of each candidate.
+    pub texts: &'a Texts<'a>,
     /// The text found now.
     pub text: &'a str,
     /// A save with exactly this text was taken for an unchanged old one just before: twice is meant.
     pub repeated: bool,
     /// git is at work in the folder: a checkout means what it says.
     pub git: bool,
+}
+
+/// The texts of candidates, each looked up when the decision first asks for it: most saves are decided
+/// without any, and replaying an old version of a large document takes its time.
+pub struct Texts<'a> {
+    known: Vec<OnceCell<Option<Arc<str>>>>,
+    replay: Box<dyn Fn(usize) -> Option<Arc<str>> + 'a>,
+}
+
+impl<'a> Texts<'a> {
+    /// The texts of `count` candidates, which `replay` gives by their index; `None` for one that is not at
+    /// hand.
+    pub fn new(count: usize, replay: impl Fn(usize) -> Option<Arc<str>> + 'a) -> Texts<'a> {
+        Texts { known: vec![OnceCell::new(); count], replay: Box::new(replay) }
+    }
+
+    /// The text of a candidate; `None` if it is not at hand, or there is no such candidate.
+    pub fn get(&self, index: usize) -> Option<&Arc<str>> {
+        self.known.get(index)?.get_or_init(|| (self.replay)(index)).as_ref()
+    }
 }
 
 /// Why a base was chosen, for `syncline why`.
@@ -78,10 +99,12 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
         return meant(Why::Repeated);
     }
     let mut considered = epochs(save.candidates);
-    // Whoever has an earlier save's own lines has seen that save: what is older cannot be the base, or
-    // those lines would be entered twice.
-    let proof = considered.iter().rposition(|&index| contains_own_lines(save, index));
-    considered.drain(..proof.unwrap_or(0));
+    if considered.len() > 1 {
+        // Whoever has an earlier save's own lines has seen that save: what is older cannot be the base, or
+        // those lines would be entered twice.
+        let proof = considered.iter().rposition(|&index| contains_own_lines(save, index));
+        considered.drain(..proof.unwrap_or(0));
+    }
     if considered.len() == 1 {
         // Nobody else's edit since the last save: whatever is missing now was taken out on purpose.
         return meant(Why::Newest);
@@ -91,7 +114,7 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
     if !save.candidates.iter().any(known) {
         return meant(Why::Blind);
     }
-    let text_of = |index: usize| save.texts.get(index).and_then(Option::as_deref);
+    let text_of = |index: usize| save.texts.get(index).map(|text| &**text);
     for &index in considered.iter().rev() {
         if index != newest && text_of(index) == Some(save.text) {
             return Some(Base { index, edit: false, why: Why::Unchanged });
@@ -100,12 +123,14 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
     let Some(held) = text_of(newest) else { return meant(Why::Newest) };
     let to_newest = diff_cost(held, save.text);
     let taken_back = diff(held, save.text);
+    considered.retain(|&index| may_be_known(save, index));
     let best = considered
         .iter()
         .filter_map(|&index| {
             let text = text_of(index)?;
             let cost = if index == newest { to_newest } else { diff_cost(text, save.text) };
             let likely = index == newest
+                || !considered.contains(&newest)
                 || match knows(text, held, save.text, &taken_back) {
                     Some(knows) => !knows,
                     None => cost.weight().0 * 100 < to_newest.weight().0 * MUCH_LESS_PERCENT,
@@ -123,6 +148,20 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
     Some(Base { index, edit: true, why })
 }
 
+/// Whether the maker of the save can have known a version. One of ours that nobody opened is known only to
+/// whoever proves it: by having something of what it brought since the last version that was read (a blind
+/// append does). Two people who put lines alike at one place, each without the other's, prove nothing.
+fn may_be_known(save: &Save<'_>, index: usize) -> bool {
+    if save.candidates[index].evidence != Evidence::Unread {
+        return true;
+    }
+    let read = save.candidates[..index].iter().rposition(|older| older.evidence != Evidence::Unread);
+    let text_of = |index: usize| save.texts.get(index).map(|text| &**text);
+    let (Some(older), Some(text)) = (read.and_then(text_of), text_of(index)) else { return true };
+    // Equal: a write of ours without a change, after which the version that was read is still the one there.
+    older == text || knows(older, text, save.text, &diff(text, save.text)) == Some(true)
+}
+
 /// Whether the save shows that its maker knew what was changed between `older` and `newest`: where it was
 /// left as it was before the change, they did not; where it stands as it is after it, they did. `None` where
 /// the save changed the same places itself, so that neither can be told. `taken_back` is what the save
@@ -136,7 +175,10 @@ fn knows(older: &str, newest: &str, save: &str, taken_back: &[Edit]) -> Option<b
         shift += added as isize - change.range.len() as isize;
         let as_before = !own.iter().any(|edit| touches(&edit.range, &change.range));
         let as_after = if added > 0 {
-            !taken_back.iter().any(|edit| edit.range.start < place + added && place < edit.range.end)
+            // Text put between leaves what was added as it is.
+            !taken_back.iter().any(|edit| {
+                !edit.range.is_empty() && edit.range.start < place + added && place < edit.range.end
+            })
         } else {
             !taken_back.iter().any(|edit| touches(&edit.range, &(place..place)))
         };
@@ -174,7 +216,7 @@ fn epochs(candidates: &[Candidate]) -> Vec<usize> {
 
 /// Whether the save has every whole line that the candidate, a save, had added to its own base.
 fn contains_own_lines(save: &Save<'_>, index: usize) -> bool {
-    let text_of = |index: usize| save.texts.get(index).and_then(Option::as_deref);
+    let text_of = |index: usize| save.texts.get(index).map(|text| &**text);
     let candidate = &save.candidates[index];
     if candidate.maker == Maker::Us {
         return false;
@@ -186,8 +228,11 @@ fn contains_own_lines(save: &Save<'_>, index: usize) -> bool {
         .flat_map(|(_, after)| own[after].lines())
         .filter(|line| !line.trim().is_empty())
         .collect();
+    if added.is_empty() {
+        return false;
+    }
     let lines: HashSet<&str> = save.text.lines().collect();
-    !added.is_empty() && added.iter().all(|line| lines.contains(line))
+    added.iter().all(|line| lines.contains(line))
 }
 
 /// Whether no whole line and little of the text stems from the candidate that comes nearest.
@@ -216,7 +261,7 @@ mod tests {
             candidate.base = candidates.last().map(|before: &Candidate| before.hash);
             candidates.push(candidate);
         }
-        let texts: Vec<_> = held.iter().map(|(text, _, _)| Some(Arc::from(*text))).collect();
+        let texts = Texts::new(held.len(), |index| Some(Arc::from(held[index].0)));
         let mut save = Save { candidates: &candidates, texts: &texts, text, repeated: false, git: false };
         change(&mut save);
         let base = infer_base(&save).unwrap();
@@ -256,6 +301,19 @@ mod tests {
         let held =
             [("one\nline here\nthree\n", Other, Read), ("one\nline here left000\nthree\n", Us, Unread)];
         assert_eq!(infer(&held, "one\nline here right11\nthree\n", |_| {}), (0, true, Why::Stale));
+    }
+
+    #[test]
+    fn lines_alike_at_one_place_by_two_who_did_not_see_each_other() {
+        // Taken for a change of B's line, this would cost less than a line of one's own.
+        let held = |evidence| [("one\ntwo\n", Other, Read), ("one\nlog 0012 from B\ntwo\n", Us, evidence)];
+        let save = "one\nlog 0017 from A\ntwo\n";
+        assert_eq!(infer(&held(Unread), save, |_| {}), (0, true, Why::Stale));
+        // Who has read it may well have changed it.
+        assert_eq!(infer(&held(Read), save, |_| {}), (1, true, Why::LeastChange));
+        // A write without a change does not hide what was read before.
+        let again = [("one\ntwo\n", Other, Read), ("one\ntwo\n", Us, Unread), held(Unread)[1]];
+        assert_eq!(infer(&again, save, |_| {}), (1, true, Why::Stale));
     }
 
     #[test]

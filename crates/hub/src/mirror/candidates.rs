@@ -25,7 +25,7 @@ pub enum Evidence {
     Read,
     /// It is not known: we read it ourselves, events were lost, the program was restarted.
     Unknown,
-    /// Nobody opened it.
+    /// Nobody opened it: the watch has seen our write take effect, and no opening since.
     Unread,
 }
 
@@ -141,13 +141,33 @@ impl Candidates {
     }
 
     /// The newest version was opened by somebody.
-    pub fn mark_newest(&mut self, evidence: Evidence) {
+    pub fn mark_newest_read(&mut self) {
         if let Some(newest) = self.list.last_mut() {
-            newest.evidence = match (newest.evidence, evidence) {
-                (Evidence::Read, _) | (_, Evidence::Read) => Evidence::Read,
-                (Evidence::Unknown, _) | (_, Evidence::Unknown) => Evidence::Unknown,
-                _ => Evidence::Unread,
-            };
+            newest.evidence = Evidence::Read;
+        }
+    }
+
+    /// The version with these bytes was opened by somebody.
+    pub fn mark_read(&mut self, hash: ContentHash) {
+        if let Some(candidate) = self.list.iter_mut().rfind(|candidate| candidate.hash == hash) {
+            candidate.evidence = Evidence::Read;
+        }
+    }
+
+    /// The watch has seen our write of these bytes take effect: from here on an opening would be noticed.
+    pub fn mark_shown(&mut self, hash: ContentHash) {
+        let written = |candidate: &&mut Candidate| candidate.hash == hash && candidate.maker == Maker::Us;
+        if let Some(candidate) = self.list.iter_mut().rfind(written)
+            && candidate.evidence == Evidence::Unknown
+        {
+            candidate.evidence = Evidence::Unread;
+        }
+    }
+
+    /// Events were lost: what seemed unread may have been read.
+    pub fn doubt(&mut self) {
+        for candidate in self.list.iter_mut().filter(|candidate| candidate.evidence == Evidence::Unread) {
+            candidate.evidence = Evidence::Unknown;
         }
     }
 }
