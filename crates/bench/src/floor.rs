@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use syncline_disk::{
@@ -59,7 +58,8 @@ pub fn commits_and_save(place: &Path, len: usize, rounds: usize) -> Fallible<Flo
         text.change(round);
         let save = Save {
             path: path.clone(),
-            bytes: Arc::from(text.as_bytes()),
+            bytes: text.as_bytes().to_vec().into(),
+            seen: None,
             expect,
             mode: None,
             temporary: temporary_name(round as u64),

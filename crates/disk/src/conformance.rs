@@ -30,7 +30,8 @@ pub(crate) fn holding(bytes: &str) -> Expect {
 pub(crate) fn save(at: &str, bytes: &str, expect: Expect, nth: u64) -> Save {
     Save {
         path: path(at),
-        bytes: bytes.as_bytes().into(),
+        bytes: bytes.as_bytes().to_vec().into(),
+        seen: None,
         expect,
         mode: None,
         temporary: temporary_name(nth),

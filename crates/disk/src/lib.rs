@@ -42,8 +42,8 @@ pub use path::{
     is_temporary_name, temporary_name,
 };
 pub use save::{
-    DisplacedId, Expect, Found, How, Listing, Patched, Probe, Reading, Removed, Renamed, Save, Saved,
-    Settled, Sync, Writers,
+    DisplacedId, Expect, FileBytes, Found, How, Listing, Patched, Probe, Reading, Removed, Renamed, Save,
+    Saved, Settled, Sync, Writers,
 };
 pub use stat::{ContentHash, Entry, FileKind, FileStat};
 pub use text::{Decoded, LineEndings, TextForm, decode, encode};

@@ -111,15 +111,54 @@ pub enum Sync {
     Deferred,
 }
 
+/// Bytes for a file, shared with whoever made them: a large text is never copied to be written.
+#[derive(Clone)]
+pub struct FileBytes(Arc<dyn AsRef<[u8]> + Send + std::marker::Sync>);
+
+impl std::ops::Deref for FileBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+impl From<Vec<u8>> for FileBytes {
+    fn from(bytes: Vec<u8>) -> FileBytes {
+        FileBytes(Arc::new(bytes))
+    }
+}
+
+impl From<Arc<String>> for FileBytes {
+    fn from(text: Arc<String>) -> FileBytes {
+        FileBytes(text)
+    }
+}
+
+impl From<Arc<[u8]>> for FileBytes {
+    fn from(bytes: Arc<[u8]>) -> FileBytes {
+        FileBytes(Arc::new(bytes))
+    }
+}
+
+impl fmt::Debug for FileBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
+}
+
 /// A request to put bytes at a path.
 #[derive(Debug, Clone)]
 pub struct Save {
     /// Where.
     pub path: RelPath,
     /// What.
-    pub bytes: Arc<[u8]>,
+    pub bytes: FileBytes,
     /// What we believe is there.
     pub expect: Expect,
+    /// The file's stat when the bytes that are expected were known to be in it; `None`: not known. Where it
+    /// proves that they still are ([`FileStat::proves_unchanged`]) what comes out is not read again.
+    pub seen: Option<FileStat>,
     /// Permission bits of the result. `None`: the old file's, or `0o644` less the umask for a new one.
     pub mode: Option<u32>,
     /// The temporary's name, from [`crate::temporary_name`], journalled before the call: it is written

@@ -21,6 +21,8 @@ pub(crate) struct Placing<'a> {
     pub temporary: &'a str,
     pub id: DisplacedId,
     pub sync: Sync,
+    /// See [`Save::seen`].
+    pub seen: Option<FileStat>,
 }
 
 impl<M: Medium> OnMedium<M> {
@@ -33,6 +35,7 @@ impl<M: Medium> OnMedium<M> {
             temporary: &save.temporary,
             id: check_temporary(&save.temporary)?,
             sync: save.sync,
+            seen: save.seen,
         })
     }
 
@@ -51,6 +54,7 @@ impl<M: Medium> OnMedium<M> {
             temporary,
             id: check_temporary(temporary)?,
             sync: Sync::Full,
+            seen: None,
         })
     }
 
@@ -145,6 +149,13 @@ impl<M: Medium> OnMedium<M> {
             Some(Ok(Some(lease))) => Some(lease),
             Some(Err(_)) | None => None,
         };
+        let unchanged = match (&held, &lease, placing.seen) {
+            // No writer has it open, and none had since those bytes were seen.
+            (Some(file), Some(_), Some(seen)) => {
+                self.medium.stat_file(file).is_ok_and(|now| seen.proves_unchanged(&now))
+            }
+            _ => false,
+        };
         self.medium.step(Step::BeforeExchange, path);
         match self.medium.exchange(dir, placing.temporary, placing.name) {
             Ok(()) => {}
@@ -167,10 +178,11 @@ impl<M: Medium> OnMedium<M> {
         }
         self.medium.step(Step::AfterExchange, path);
         self.sync_dir(dir, path, placing.sync, true)?;
-        self.judge_displaced(placing, dir, &written, held.as_ref(), lease)
+        self.judge_displaced(placing, dir, &written, held.as_ref(), lease, unchanged)
     }
 
-    /// Looks at what an exchange put under the temporary's name.
+    /// Looks at what an exchange put under the temporary's name. `unchanged`: the file that was held had the
+    /// bytes that are expected when its lease was taken.
     fn judge_displaced(
         &self,
         placing: &Placing<'_>,
@@ -178,6 +190,7 @@ impl<M: Medium> OnMedium<M> {
         written: &FileStat,
         held: Option<&M::File>,
         lease: Option<M::Lease<'_>>,
+        unchanged: bool,
     ) -> Result<Saved, DiskError> {
         let path = placing.path;
         let out = self
@@ -199,6 +212,12 @@ impl<M: Medium> OnMedium<M> {
             Some(file) => self.medium.stat_file(file).is_ok_and(|stat| stat.same_inode(&out)),
             None => false,
         };
+        if unchanged && same_as_held && lease.as_ref().is_some_and(|lease| !self.medium.broken(lease)) {
+            // Still nobody: the bytes need not be read to be known.
+            self.discard(placing, dir)?;
+            drop(lease);
+            return self.done(placing, dir, written, How::Exchange, None);
+        }
         let looked = match held {
             Some(file) if same_as_held => self.read_held(file, lease.as_ref(), self.limit),
             // Somebody saved by rename between our look and the exchange: another inode came out.

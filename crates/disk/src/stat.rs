@@ -56,6 +56,15 @@ impl FileStat {
             && self.mtime_ns == other.mtime_ns
             && self.ctime_ns == other.ctime_ns
     }
+
+    /// Whether a file with this stat, taken when its bytes were known, still has those bytes if its stat is
+    /// now `later`. Times are as coarse as the kernel's clock tick (10 ms at the most), so a write in the tick
+    /// of the last one leaves no trace in them. Here the last change of the inode (a rename, an exchange) came
+    /// well after the last write, and before this stat was taken: a later write has a later time.
+    pub fn proves_unchanged(&self, later: &FileStat) -> bool {
+        const TICK_NS: i128 = 20_000_000;
+        self.same_content(later) && self.ctime_ns - self.mtime_ns >= TICK_NS
+    }
 }
 
 /// One name found by listing a directory.

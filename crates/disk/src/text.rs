@@ -35,30 +35,34 @@ pub enum Decoded {
         /// What else is needed to write it.
         form: TextForm,
     },
-    /// Not UTF-8, or holding a NUL (UTF-16 among them): carried as bytes, never altered.
-    Opaque,
+    /// Not UTF-8, or holding a NUL (UTF-16 among them): carried as bytes, these, never altered.
+    Opaque(Vec<u8>),
 }
 
 const BOM: &str = "\u{feff}";
 
 /// Decodes strictly. `encode(text, form)` gives exactly `bytes` again.
-pub fn decode(bytes: &[u8]) -> Decoded {
+pub fn decode(bytes: Vec<u8>) -> Decoded {
     if bytes.contains(&0) {
-        return Decoded::Opaque;
+        return Decoded::Opaque(bytes);
     }
-    let Ok(whole) = std::str::from_utf8(bytes) else {
-        return Decoded::Opaque;
+    let whole = match String::from_utf8(bytes) {
+        Ok(whole) => whole,
+        Err(error) => return Decoded::Opaque(error.into_bytes()),
     };
     let (bom, body) = match whole.strip_prefix(BOM) {
-        Some(body) => (true, body),
+        Some(body) => (true, body.to_owned()),
         None => (false, whole),
     };
-    let all = body.bytes().filter(|byte| *byte == b'\n').count();
-    let with_cr = body.matches("\r\n").count();
-    let (endings, text) = match with_cr {
-        0 => (LineEndings::Lf, body.to_owned()),
-        n if n == all => (LineEndings::CrLf, body.replace("\r\n", "\n")),
-        _ => (LineEndings::AsIs, body.to_owned()),
+    let (endings, text) = if !body.as_bytes().contains(&b'\r') {
+        (LineEndings::Lf, body)
+    } else {
+        let all = body.bytes().filter(|byte| *byte == b'\n').count();
+        match body.matches("\r\n").count() {
+            0 => (LineEndings::Lf, body),
+            n if n == all => (LineEndings::CrLf, body.replace("\r\n", "\n")),
+            _ => (LineEndings::AsIs, body),
+        }
     };
     Decoded::Text { text, form: TextForm { bom, endings } }
 }
@@ -89,9 +93,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn text(bytes: &[u8]) -> (String, bool, LineEndings) {
-        match decode(bytes) {
+        match decode(bytes.to_vec()) {
             Decoded::Text { text, form } => (text, form.bom, form.endings),
-            Decoded::Opaque => panic!("opaque: {bytes:?}"),
+            Decoded::Opaque(_) => panic!("opaque: {bytes:?}"),
         }
     }
 
@@ -132,7 +136,7 @@ mod tests {
             b"\xf4\x90\x80\x80",
             b"\xe2\x82",
         ] {
-            assert_eq!(decode(bytes), Decoded::Opaque, "{bytes:?}");
+            assert_eq!(decode(bytes.to_vec()), Decoded::Opaque(bytes.to_vec()), "{bytes:?}");
         }
     }
 
@@ -151,14 +155,15 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_decoded_is_encoded_to_the_same_bytes(bytes in pieces()) {
-            if let Decoded::Text { text, form } = decode(&bytes) {
+            if let Decoded::Text { text, form } = decode(bytes.clone()) {
                 prop_assert_eq!(encode(&text, &form), bytes);
             }
         }
 
         #[test]
         fn all_utf8_without_nul_is_text(text in "[^\0]{0,20}") {
-            prop_assert_ne!(decode(text.as_bytes()), Decoded::Opaque);
+            let is_text = matches!(decode(text.into_bytes()), Decoded::Text { .. });
+            prop_assert!(is_text);
         }
     }
 }

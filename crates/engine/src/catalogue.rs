@@ -170,9 +170,14 @@ impl Entry {
         self.joined().is_none() && matches!(self.life(), Some(Life::Alive)) && self.path().is_some()
     }
 
-    /// When a register was last written.
+    /// When a register was last written ([`Field::register`] numbers them).
     pub fn stamp(&self, register: u8) -> Option<Stamp> {
         self.registers.get(&register).map(|(stamp, _)| *stamp)
+    }
+
+    /// When, and by whom, it was last said whether it lives.
+    pub fn life_stamp(&self) -> Option<Stamp> {
+        self.stamp(2)
     }
 }
 

@@ -324,6 +324,15 @@ impl Document {
         branch.text
     }
 
+    /// As [`Document::text_at`], in one piece: without a copy of the rope where none is needed.
+    pub fn string_at(&self, version: &Version) -> String {
+        if version == self.graph.heads() {
+            self.branch.text.to_text()
+        } else {
+            self.text_at(version).to_text()
+        }
+    }
+
     /// The events that are not part of `version`, in an order in which parents come first.
     pub fn events_since(&self, version: &Version) -> EventBatch {
         let mut runs: Vec<EventRun> = Vec::new();

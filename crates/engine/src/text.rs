@@ -76,6 +76,13 @@ impl Text {
         self.0.slice_substrings(range).collect()
     }
 
+    /// The whole text, in one piece of memory taken at once.
+    pub fn to_text(&self) -> String {
+        let mut out = String::with_capacity(self.len_bytes());
+        self.chunks().for_each(|chunk| out.push_str(chunk));
+        out
+    }
+
     /// The pieces of the text in order, each a `&str`.
     pub fn chunks(&self) -> impl Iterator<Item = &str> {
         self.0.substrings()

@@ -24,13 +24,13 @@ const IDLE: Duration = Duration::from_secs(3);
 const GATED: Duration = Duration::from_millis(100);
 /// Events since the last snapshot, in bytes, from which on a new one is taken (if the document is small;
 /// a larger one waits for a quarter of its own size).
-const SNAPSHOT_BYTES: usize = 64 << 10;
+pub(crate) const SNAPSHOT_BYTES: usize = 64 << 10;
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, HubError>>;
 
 /// A text at a version.
 pub(crate) struct TextAt {
-    pub text: Arc<str>,
+    pub text: Arc<String>,
     pub version: Version,
     pub heads: Heads,
 }
@@ -312,7 +312,7 @@ impl DocumentTask {
             Command::TextAt { heads, reply } => waiting.push(Box::new(move |committed, document| {
                 let version = document.local(&heads).map_err(|_| HubError::BadBase);
                 drop(reply.send(committed.and(version).map(|version| TextAt {
-                    text: document.text_at(&version).to_string().into(),
+                    text: document.string_at(&version).into(),
                     heads,
                     version,
                 })));
@@ -363,8 +363,8 @@ impl DocumentTask {
             let heads = loaded.document.portable(loaded.document.version());
             let batch = loaded.document.events_in(loaded.recorded..events).encode();
             loaded.since_snapshot += batch.len();
-            snapshot =
-                loaded.since_snapshot > SNAPSHOT_BYTES.max(loaded.snapshot_len / 4) && loaded.recorded > 0;
+            // Also of what is large from its first commit on: the next, a word, must not bring all of it again.
+            snapshot = loaded.since_snapshot > SNAPSHOT_BYTES.max(loaded.snapshot_len / 4);
             let doc = self.id;
             extra.push(if snapshot {
                 Record::Snapshot { doc, bytes: loaded.document.encode(), heads }
@@ -432,7 +432,7 @@ fn repeat(command: Command, result: Vec<u8>, waiting: &mut Vec<Waiting>) {
 
 fn text_now(document: &Document) -> TextAt {
     TextAt {
-        text: document.text().to_string().into(),
+        text: Arc::new(document.text().to_text()),
         version: document.version().clone(),
         heads: document.portable(document.version()),
     }

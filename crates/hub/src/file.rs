@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use syncline_disk::{
-    ContentHash, Decoded, DisplacedId, Expect, FileStat, LineEndings, Reading, RelPath, Removed, Renamed,
-    Save, Saved, Settled, Sync, TextForm, What, temporary_name,
+    ContentHash, Decoded, DisplacedId, Expect, FileBytes, FileStat, LineEndings, Reading, RelPath, Removed,
+    Renamed, Save, Saved, Settled, Sync, TextForm, What, temporary_name,
 };
-use syncline_engine::catalogue::{Content, Field, Form, Kind};
+use syncline_engine::catalogue::{Content, Entry, Field, Form, Kind, Life};
 use syncline_engine::varint::DecodeError;
 use syncline_engine::{Document, Version, diff};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
@@ -104,7 +104,7 @@ pub(crate) struct FileSession {
     /// Version and hash of the text last encoded, so that an unchanged document is not encoded again.
     encoded: Option<(Version, Form, ContentHash)>,
     /// The text that is being written, until it becomes a candidate.
-    text: Option<(Version, Arc<str>)>,
+    text: Option<(Version, Arc<String>)>,
 }
 
 /// What to do next about a file.
@@ -115,6 +115,7 @@ enum Step {
     Vanished,
     Adopt,
     Remove,
+    Forget,
     Rename(RelPath),
     Mode(u32),
     Write,
@@ -239,7 +240,8 @@ impl FileSession {
     }
 
     /// The one next thing to do. `changed`: the document (or the content wanted) is not what the file holds.
-    fn next_step(&self, wanted: Option<&Wanted>, changed: bool, now: Duration) -> Step {
+    /// `deleted_here`: it is not wanted because this hub found its file gone.
+    fn next_step(&self, wanted: Option<&Wanted>, changed: bool, deleted_here: bool, now: Duration) -> Step {
         if self.look_at.is_some_and(|at| at <= now) {
             if let (Some(_), Some(since)) = (&self.on_disk, self.missing_since)
                 && now >= since + GRACE
@@ -263,6 +265,9 @@ impl FileSession {
             return Step::Nothing;
         }
         match (wanted, &self.on_disk) {
+            // It vanished here, which is how it was deleted. Whatever is there now was made since, by
+            // somebody (a checkout of the other branch), even if its bytes are the old ones.
+            (None, Some(_)) if deleted_here => Step::Forget,
             (None, Some(_)) => Step::Remove,
             (None, None) => Step::Nothing,
             (Some(_), None) if self.missing_since.is_none() => Step::Adopt,
@@ -320,7 +325,7 @@ impl DocumentTask {
             }
             let Some(document) = self.document() else { return true };
             let changed = wanted.as_ref().is_some_and(|wanted| self.file.differs(document, wanted));
-            let step = self.file.next_step(wanted.as_ref(), changed, now);
+            let step = self.file.next_step(wanted.as_ref(), changed, self.was_deleted_here(), now);
             let done = match (step, wanted) {
                 (Step::Nothing, _) => {
                     self.file.visited =
@@ -331,6 +336,7 @@ impl DocumentTask {
                 (Step::Vanished, _) => self.report_vanished().await,
                 (Step::Adopt, Some(wanted)) => self.adopt(wanted).await,
                 (Step::Remove, _) => self.remove().await,
+                (Step::Forget, _) => self.forget_file().await,
                 (Step::Rename(to), _) => self.rename(to).await,
                 (Step::Mode(mode), _) => self.set_mode(mode).await,
                 (Step::Write, Some(wanted)) => self.write(wanted).await,
@@ -388,6 +394,14 @@ impl DocumentTask {
         self.hub.catalogue().get(&self.id).is_some_and(|entry| entry.joined().is_some())
     }
 
+    /// Whether the document was deleted by this opening of the hub: which deletes only what it found gone.
+    fn was_deleted_here(&self) -> bool {
+        let catalogue = self.hub.catalogue();
+        let entry =
+            catalogue.get(&self.id).filter(|entry| matches!(entry.life(), Some(Life::Deleted { .. })));
+        entry.and_then(Entry::life_stamp).is_some_and(|stamp| stamp.agent == self.hub.agent())
+    }
+
     async fn release(&mut self) {
         self.file.visited = false;
         self.file.look_at = None;
@@ -416,7 +430,7 @@ impl DocumentTask {
                     return Ok(());
                 }
                 fields.push((self.id, Field::Mode(stat.mode & 0o777)));
-                match syncline_disk::decode(&bytes) {
+                match syncline_disk::decode(bytes) {
                     Decoded::Text { text, form } => {
                         let Some(document) = self.document() else { return Err(HubError::Closed) };
                         let base = document.version().clone();
@@ -425,7 +439,7 @@ impl DocumentTask {
                         fields.push((self.id, Field::Kind(Kind::Text)));
                         fields.push((self.id, Field::Form(form)));
                     }
-                    Decoded::Opaque => {
+                    Decoded::Opaque(bytes) => {
                         return self.revive_opaque(path, bytes, stat, Kind::Opaque, fields).await;
                     }
                 }
@@ -565,7 +579,7 @@ impl DocumentTask {
             }
         }
         let kind = wanted.as_ref().map_or(Kind::Text, |wanted| wanted.kind);
-        match syncline_disk::decode(&bytes) {
+        match syncline_disk::decode(bytes) {
             Decoded::Text { text, form } if kind == Kind::Text => {
                 self.enter(path, text.into(), form, hash, stat, wanted, None).await
             }
@@ -575,7 +589,7 @@ impl DocumentTask {
                 self.enter(path, text.into(), form, hash, stat, wanted, None).await?;
                 self.hub.write_catalogue(fields, Vec::new()).await
             }
-            Decoded::Opaque => self.found_opaque(path, bytes, stat, Kind::Opaque).await,
+            Decoded::Opaque(bytes) => self.found_opaque(path, bytes, stat, Kind::Opaque).await,
         }
     }
 
@@ -605,7 +619,7 @@ impl DocumentTask {
     async fn enter(
         &mut self,
         path: RelPath,
-        text: Arc<str>,
+        text: Arc<String>,
         form: TextForm,
         hash: ContentHash,
         stat: FileStat,
@@ -621,18 +635,18 @@ impl DocumentTask {
         let Some(document) = self.document() else { return Err(HubError::Closed) };
         let now_version = document.version().clone();
         let (base, version, base_text) = if let Some(version) = known_base {
-            let base_text: Arc<str> = document.text_at(&version).to_string().into();
+            let base_text: Arc<String> = document.string_at(&version).into();
             (Base { index: 0, edit: true, why: Why::Newest }, version, base_text)
         } else if !known {
             // A file that was there before the document came: joined by text, nothing taken out.
-            let ours: Arc<str> = document.text().to_string().into();
+            let ours: Arc<String> = Arc::new(document.text().to_text());
             return self.enter_union(path, ours, text, hash, stat).await;
         } else {
             match judge(candidates.all(), document, &text, repeated, git) {
                 Some(judged) => judged,
                 None => {
                     let base = Base { index: 0, edit: true, why: Why::Newest };
-                    (base, now_version.clone(), document.text().to_string().into())
+                    (base, now_version.clone(), Arc::new(document.text().to_text()))
                 }
             }
         };
@@ -686,8 +700,8 @@ impl DocumentTask {
     async fn enter_union(
         &mut self,
         path: RelPath,
-        ours: Arc<str>,
-        theirs: Arc<str>,
+        ours: Arc<String>,
+        theirs: Arc<String>,
         hash: ContentHash,
         stat: FileStat,
     ) -> Result<(), HubError> {
@@ -840,6 +854,13 @@ impl DocumentTask {
         }
     }
 
+    async fn forget_file(&mut self) -> Result<(), HubError> {
+        let Some(on_disk) = self.file.on_disk.clone() else { return Ok(()) };
+        self.gone(None, &on_disk).await?;
+        self.hub.tell_folder(FolderCommand::LookAt { path: on_disk.path }).await;
+        Ok(())
+    }
+
     async fn gone(&mut self, displaced: Option<DisplacedId>, on_disk: &OnDisk) -> Result<(), HubError> {
         self.hub.forget_inode(self.id, &on_disk.stat);
         if let Some(id) = displaced {
@@ -938,6 +959,7 @@ impl DocumentTask {
             }
             Some(old) => Expect::File(old.hash),
         };
+        let seen = old.as_ref().map(|old| old.stat);
         let began = Instant::now();
         let (path, mode, shown) = (wanted.path.clone(), wanted.mode, temporary.clone());
         let link = (wanted.kind == Kind::Link).then(|| String::from_utf8_lossy(&bytes).into_owned());
@@ -946,9 +968,15 @@ impl DocumentTask {
             .hub
             .on_disk(move |folder| match link {
                 Some(target) => folder.make_link(&path, &target, &expect, &temporary),
-                None => {
-                    folder.save(&Save { path, bytes: file_bytes, expect, mode, temporary, sync: Sync::Full })
-                }
+                None => folder.save(&Save {
+                    path,
+                    bytes: file_bytes,
+                    expect,
+                    seen,
+                    mode,
+                    temporary,
+                    sync: Sync::Full,
+                }),
             })
             .await?;
         // A large file is not written again for every keystroke: at most half of the time goes into it.
@@ -1023,12 +1051,12 @@ impl DocumentTask {
     async fn bytes_wanted(
         &mut self,
         wanted: &Wanted,
-    ) -> Result<Option<(Version, Arc<[u8]>, ContentHash)>, HubError> {
+    ) -> Result<Option<(Version, FileBytes, ContentHash)>, HubError> {
         let Some(document) = self.document() else { return Err(HubError::Closed) };
         let version = document.version().clone();
         if wanted.kind == Kind::Text {
-            let text: Arc<str> = document.text().to_string().into();
-            let bytes: Arc<[u8]> = if wanted.form == Form::default() {
+            let text = Arc::new(document.text().to_text());
+            let bytes: FileBytes = if wanted.form == Form::default() {
                 text.clone().into()
             } else {
                 encode_text(&text, wanted.form).into()
@@ -1040,7 +1068,7 @@ impl DocumentTask {
         }
         let Some(hash) = wanted.content else { return Ok(None) };
         let bytes = self.hub.content(hash).await?;
-        Ok(bytes.map(|bytes| (version, bytes, ContentHash::from_bytes(hash))))
+        Ok(bytes.map(|bytes| (version, bytes.into(), ContentHash::from_bytes(hash))))
     }
 
     /// A program has held the file open for long: write without exchanging the file under it (docs/decisions/0004).
@@ -1137,7 +1165,7 @@ impl DocumentTask {
                     .get(&self.id)
                     .and_then(|entry| entry.form().copied())
                     .unwrap_or_default();
-                encode_text(&document.text_at(&candidate.version).to_string(), form).starts_with(bytes)
+                encode_text(&document.string_at(&candidate.version), form).starts_with(bytes)
             }
         })
     }
@@ -1157,15 +1185,15 @@ impl DocumentTask {
         let (agent, meta) = (self.hub.agent(), self.hub.file_meta());
         let mut records = vec![Record::Content { hash: *hash.as_bytes(), bytes: bytes.clone() }];
         let mut why = "not text: kept, the newer content counts";
-        if let Decoded::Text { text, .. } = syncline_disk::decode(&bytes) {
+        if let Decoded::Text { text, .. } = syncline_disk::decode(bytes) {
             self.file.heed_losses(self.hub.losses());
             let candidates = self.file.candidates.up_to(displaced.hash);
             let Some(document) = self.document() else { return Err(HubError::Closed) };
-            let text: Arc<str> = text.into();
+            let text: Arc<String> = text.into();
             let (base, version, before) =
                 judge(&candidates, document, &text, false, false).unwrap_or_else(|| {
                     let base = Base { index: 0, edit: true, why: Why::Newest };
-                    let before = document.text_at(&displaced.version).to_string();
+                    let before = document.string_at(&displaced.version);
                     (base, displaced.version.clone(), before.into())
                 });
             why = describe(base.why);
@@ -1202,10 +1230,10 @@ fn judge(
     text: &str,
     repeated: bool,
     git: bool,
-) -> Option<(Base, Version, Arc<str>)> {
+) -> Option<(Base, Version, Arc<String>)> {
     let texts = Texts::new(candidates.len(), |index| match candidates[index].text() {
         Some(text) => Some(text.clone()),
-        None => Some(document.text_at(&candidates[index].version).to_string().into()),
+        None => Some(document.string_at(&candidates[index].version).into()),
     });
     let base = infer_base(&FoundSave { candidates, texts: &texts, text, repeated, git })?;
     let (version, text) = (candidates.get(base.index)?.version.clone(), texts.get(base.index)?.clone());
@@ -1230,7 +1258,7 @@ impl FileSession {
 }
 
 fn encode(document: &Document, form: Form) -> Vec<u8> {
-    encode_text(&document.text().to_string(), form)
+    encode_text(&document.text().to_text(), form)
 }
 
 fn encode_text(text: &str, form: Form) -> Vec<u8> {

@@ -19,7 +19,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::document::Command;
+use crate::document::{Command, SNAPSHOT_BYTES};
 use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::hub::Hub;
@@ -789,7 +789,10 @@ impl NewFile<'_> {
         let mut document = Document::new();
         let mut state = FileState::default();
         fields.push((doc, Field::Path(self.path.as_str().to_owned())));
-        let decoded = if self.link { Decoded::Opaque } else { syncline_disk::decode(&self.bytes) };
+        let decoded = match self.link {
+            true => Decoded::Opaque(self.bytes),
+            false => syncline_disk::decode(self.bytes),
+        };
         match decoded {
             Decoded::Text { text, form } => {
                 fields.push((doc, Field::Kind(Kind::Text)));
@@ -802,15 +805,19 @@ impl NewFile<'_> {
                 if document.edit(&[Edit::insert(0, text)], self.hub.agent(), &meta).is_ok()
                     && document.events() > 0
                 {
-                    let batch = document.events_in(0..document.events()).encode();
                     let heads = document.portable(document.version());
-                    records.push(Record::Events { doc, batch, heads });
+                    records.push(if document.text().len_bytes() > SNAPSHOT_BYTES {
+                        Record::Snapshot { doc, bytes: document.encode(), heads }
+                    } else {
+                        let batch = document.events_in(0..document.events()).encode();
+                        Record::Events { doc, batch, heads }
+                    });
                 }
             }
-            Decoded::Opaque => {
+            Decoded::Opaque(bytes) => {
                 fields.push((doc, Field::Kind(if self.link { Kind::Link } else { Kind::Opaque })));
-                let content = Content { hash: *hash.as_bytes(), len: self.bytes.len() as u64 };
-                records.push(Record::Content { hash: content.hash, bytes: self.bytes });
+                let content = Content { hash: *hash.as_bytes(), len: bytes.len() as u64 };
+                records.push(Record::Content { hash: content.hash, bytes });
                 fields.push((doc, Field::Content(content)));
             }
         }

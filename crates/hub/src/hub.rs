@@ -337,7 +337,7 @@ impl Hub {
             let dead = catalogue.iter().filter(|(_, entry)| {
                 !entry.is_alive() && entry.joined().is_none() && entry.path().is_some_and(|at| at == path)
             });
-            dead.max_by_key(|(_, entry)| entry.stamp(2)).map(|(doc, _)| *doc)
+            dead.max_by_key(|(_, entry)| entry.life_stamp()).map(|(doc, _)| *doc)
         };
         let doc = found.ok_or_else(|| HubError::UnknownDocument { name: path.to_owned() })?;
         self.write_catalogue(vec![(doc, Field::Life(syncline_engine::catalogue::Life::Alive))], Vec::new())

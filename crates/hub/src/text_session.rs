@@ -179,7 +179,7 @@ impl TextSession {
             .await?;
         self.last_upload = Some(hash);
         if changed {
-            let text: Arc<str> = text.into();
+            let text: Arc<String> = text.into();
             self.candidates.push(Candidate::new_hashed(version.clone(), hash, Maker::Other).with_text(text));
         }
         Ok(Uploaded { version: version_name(&heads), merged, changed })
@@ -189,7 +189,7 @@ impl TextSession {
         &mut self,
         text: &str,
         base: Option<String>,
-    ) -> Result<(Version, Arc<str>, bool), HubError> {
+    ) -> Result<(Version, Arc<String>, bool), HubError> {
         if let Some(base) = base {
             let heads = parse_version(&base).ok_or(HubError::BadBase)?;
             let at = self.hub.ask(self.doc, |reply| Command::TextAt { heads, reply }).await?;

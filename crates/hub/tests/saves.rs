@@ -115,6 +115,41 @@ async fn new_files_deletions_and_renames_reach_the_catalogue() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_17_a_file_made_again_with_the_same_bytes_while_its_deletion_is_entered_stays() {
+    // git switches to a branch without the files and back, a grace period later.
+    let names: Vec<String> = (0..40).map(|number| format!("{number}.txt")).collect();
+    let mut files: Vec<(&str, &[u8])> =
+        names.iter().map(|name| (name.as_str(), b"same\n".as_slice())).collect();
+    let others: Vec<String> = (0..60).map(|number| format!("other {number}.txt")).collect();
+    files.extend(others.iter().map(|name| (name.as_str(), b"other\n".as_slice())));
+    let served = serve(&files).await;
+    names.iter().for_each(|name| fs::remove_file(served.path(name)).unwrap());
+    let (hub, root) = (served.hub.clone(), served.path(""));
+    let again = names.clone();
+    // A thread that looks without pause: the file must be there before the document's task looks for it.
+    let maker = tokio::task::spawn_blocking(move || {
+        let begun = std::time::Instant::now();
+        let mut waiting: Vec<&String> = again.iter().collect();
+        while !waiting.is_empty() {
+            assert!(begun.elapsed().as_secs() < 10, "in vain: all are deleted");
+            waiting.retain(|name| {
+                let dead = hub.document_at(name).is_none();
+                if dead {
+                    fs::write(root.join(name), "same\n").unwrap();
+                }
+                !dead
+            });
+        }
+    });
+    maker.await.unwrap();
+    eventually("all live", || names.iter().all(|name| served.hub.document_at(name).is_some())).await;
+    eventually("nothing is left to do", || served.hub.unsettled() == 0).await;
+    for name in &names {
+        assert_eq!(fs::read_to_string(served.path(name)).unwrap(), "same\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_saved_while_no_hub_ran_is_an_edit_of_what_was_there() {
     let mut served =
         serve(&[("notes.txt", OLD.as_bytes()), ("gone.txt", b"x\n"), ("old.txt", b"moved\n")]).await;

@@ -39,19 +39,19 @@ pub struct Save<'a> {
 /// The texts of candidates, each looked up when the decision first asks for it: most saves are decided
 /// without any, and replaying an old version of a large document takes its time.
 pub struct Texts<'a> {
-    known: Vec<OnceCell<Option<Arc<str>>>>,
-    replay: Box<dyn Fn(usize) -> Option<Arc<str>> + 'a>,
+    known: Vec<OnceCell<Option<Arc<String>>>>,
+    replay: Box<dyn Fn(usize) -> Option<Arc<String>> + 'a>,
 }
 
 impl<'a> Texts<'a> {
     /// The texts of `count` candidates, which `replay` gives by their index; `None` for one that is not at
     /// hand.
-    pub fn new(count: usize, replay: impl Fn(usize) -> Option<Arc<str>> + 'a) -> Texts<'a> {
+    pub fn new(count: usize, replay: impl Fn(usize) -> Option<Arc<String>> + 'a) -> Texts<'a> {
         Texts { known: vec![OnceCell::new(); count], replay: Box::new(replay) }
     }
 
     /// The text of a candidate; `None` if it is not at hand, or there is no such candidate.
-    pub fn get(&self, index: usize) -> Option<&Arc<str>> {
+    pub fn get(&self, index: usize) -> Option<&Arc<String>> {
         self.known.get(index)?.get_or_init(|| (self.replay)(index)).as_ref()
     }
 }
@@ -116,7 +116,7 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
     }
     let text_of = |index: usize| save.texts.get(index).map(|text| &**text);
     for &index in considered.iter().rev() {
-        if index != newest && text_of(index) == Some(save.text) {
+        if index != newest && text_of(index).is_some_and(|text| text == save.text) {
             return Some(Base { index, edit: false, why: Why::Unchanged });
         }
     }
@@ -261,7 +261,7 @@ mod tests {
             candidate.base = candidates.last().map(|before: &Candidate| before.hash);
             candidates.push(candidate);
         }
-        let texts = Texts::new(held.len(), |index| Some(Arc::from(held[index].0)));
+        let texts = Texts::new(held.len(), |index| Some(Arc::new(held[index].0.to_owned())));
         let mut save = Save { candidates: &candidates, texts: &texts, text, repeated: false, git: false };
         change(&mut save);
         let base = infer_base(&save).unwrap();

@@ -50,7 +50,7 @@ pub struct Candidate {
     /// Of a save: the hash of the candidate that was found to be its base.
     pub base: Option<ContentHash>,
     /// The text, while it is small enough to keep.
-    text: Option<Arc<str>>,
+    text: Option<Arc<String>>,
 }
 
 impl Candidate {
@@ -70,13 +70,13 @@ impl Candidate {
     }
 
     /// With its text at hand.
-    pub fn with_text(mut self, text: Arc<str>) -> Candidate {
+    pub fn with_text(mut self, text: Arc<String>) -> Candidate {
         self.text = Some(text);
         self
     }
 
     /// The text, if it is at hand.
-    pub fn text(&self) -> Option<&Arc<str>> {
+    pub fn text(&self) -> Option<&Arc<String>> {
         self.text.as_ref()
     }
 }
