@@ -77,6 +77,8 @@ pub(crate) struct FileSession {
     candidates: Candidates,
     displaced: Vec<Displaced>,
     unshown: VecDeque<Unshown>,
+    /// Somebody opened the file, and neither read nor wrote it yet, as far as the watch has told.
+    opened: bool,
     /// Which of the hub's losses of events the evidence takes account of.
     losses: u64,
     /// When to look at the file next; `None`: nothing hints at a change.
@@ -160,12 +162,14 @@ impl FileSession {
     /// Something was seen at the path.
     pub fn hint(&mut self, what: &What, now: Duration) {
         match what {
-            What::Opened | What::Accessed => match self.unshown.front() {
-                Some(Unshown { before: Some(before), .. }) => self.candidates.mark_read(*before),
-                Some(_) => {}
-                None => self.candidates.mark_newest_read(),
-            },
+            // Whoever only writes (`>`, `cp`, `rsync --inplace`) opens the file too: the close will tell.
+            What::Opened => self.opened = true,
+            What::Accessed | What::ClosedNoWrite => self.note_reader(),
             What::Exchanged { temporary } => {
+                if self.opened {
+                    // By somebody who has the version before, and whose close we shall not see.
+                    self.note_reader();
+                }
                 let told = self.unshown.iter().position(|unshown| unshown.temporary == *temporary);
                 if let Some(unshown) = told.and_then(|at| self.unshown.drain(..=at).next_back()) {
                     self.candidates.mark_shown(unshown.after);
@@ -174,12 +178,22 @@ impl FileSession {
                     }
                 }
             }
-            What::ClosedNoWrite => {}
             What::Modified => {
                 // A writer is at work; its close will come. If it does not, look all the same.
                 self.look_at.get_or_insert(now + BUSY_RETRY);
             }
+            What::ClosedWrite => (self.opened, self.look_at) = (false, Some(now)),
             _ => self.look_at = Some(now),
+        }
+    }
+
+    /// Somebody read the version that the watch has told of last.
+    fn note_reader(&mut self) {
+        self.opened = false;
+        match self.unshown.front() {
+            Some(Unshown { before: Some(before), .. }) => self.candidates.mark_read(*before),
+            Some(_) => {}
+            None => self.candidates.mark_newest_read(),
         }
     }
 
@@ -225,8 +239,9 @@ impl FileSession {
     }
 
     /// Events were lost since the last save was judged: what seemed unread may have been read.
+    /// Or somebody has the file open, who may have mapped it into memory.
     fn heed_losses(&mut self, losses: u64) {
-        if std::mem::replace(&mut self.losses, losses) != losses {
+        if std::mem::replace(&mut self.losses, losses) != losses || self.opened {
             self.candidates.doubt();
         }
     }

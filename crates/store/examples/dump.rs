@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use syncline_engine::catalogue::Field;
-use syncline_engine::{Change, Document, EventBatch, Version};
+use syncline_engine::{Change, Document, EventBatch, EventId, Heads, Version, diff};
 use syncline_store::{Log, SqliteLog};
 
 fn main() {
@@ -49,6 +49,9 @@ fn main() {
                         "{wanted} {what} by {agent:?}:{seq}, {time} ms, on {:?}: {:?}",
                         run.parents, run.change
                     );
+                    if !*there {
+                        print_save(&document, event);
+                    }
                 }
             }
         }
@@ -56,4 +59,18 @@ fn main() {
             println!("   {time} ms: {what}");
         }
     }
+}
+
+/// The save that an event belongs to (the events of one maker at one time): what it made of which text.
+fn print_save(document: &Document, event: usize) {
+    let meta = document.meta_of(event).cloned().unwrap_or_default();
+    let of_save = |event: &usize| document.meta_of(*event) == Some(&meta);
+    let first = (0..=event).rev().take_while(of_save).last().unwrap_or(event);
+    let last = (event..document.events()).take_while(of_save).last().unwrap_or(event);
+    let run = |event: usize| document.events_in(event..event + 1).runs.remove(0);
+    let base = document.local(&run(first).parents).unwrap();
+    let id = EventId { agent: run(last).agent, seq: run(last).seq };
+    let after = document.local(&Heads::new(vec![id])).unwrap();
+    let (before, after) = (document.string_at(&base), document.string_at(&after));
+    println!("--- its base:\n{before}--- what it changed in it: {:#?}", diff(&before, &after));
 }
