@@ -23,6 +23,7 @@ mod graph;
 mod id;
 mod meta;
 mod operation;
+mod rewrites;
 mod spans;
 mod text;
 pub mod varint;

@@ -308,6 +308,31 @@ impl Walker {
         Ok(())
     }
 
+    /// The characters that these events, which were walked, deleted, in the order of the events.
+    pub fn deleted_by(&self, events: Range<Lv>) -> impl Iterator<Item = Range<Lv>> {
+        let first = self.deletions.partition_point(|d| d.event + d.count <= events.start);
+        self.deletions[first..].iter().take_while(move |d| d.event < events.end).map(move |d| {
+            let from = events.start.max(d.event) - d.event;
+            let to = events.end.min(d.event + d.count) - d.event;
+            d.target + from..d.target + to
+        })
+    }
+
+    /// Where in the text as it stands the characters are that these events, which were walked, inserted, as
+    /// far as they still are in it: sorted.
+    pub fn places_of(&self, events: Range<Lv>) -> Vec<Range<usize>> {
+        let (mut now, mut out) = (0, Vec::new());
+        for span in self.list.iter() {
+            let from = events.start.clamp(span.id, span.id + span.len) - span.id;
+            let to = events.end.clamp(span.id, span.id + span.len) - span.id;
+            if from < to && !span.gone {
+                out.push(now + from..now + to);
+            }
+            now += if span.gone { 0 } else { span.len };
+        }
+        out
+    }
+
     /// How much longer (or shorter) the text at the walker's version is than the text as it stands.
     pub fn surplus(&self) -> isize {
         let (here, now) = self.list.totals();

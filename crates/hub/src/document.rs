@@ -1,6 +1,7 @@
 //! The task of one live document: it alone touches the document, records before it tells, and keeps the
 //! document's file in step (see `file`).
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use syncline_disk::What;
@@ -93,6 +94,34 @@ pub(crate) struct Loaded {
     /// Bytes of batches in the journal since its last snapshot.
     since_snapshot: usize,
     snapshot_len: usize,
+}
+
+impl Loaded {
+    /// Enters what somebody saved who saw `version`. Gives their version: that, and the save.
+    pub fn enter_save(
+        &mut self,
+        hub: &Hub,
+        version: &Version,
+        edits: &[Edit],
+        meta: &Meta,
+    ) -> Result<Version, HubError> {
+        let before = self.document.version().clone();
+        let applied = self.document.edit_at(version, edits, hub.agent(), meta);
+        let applied = applied.map_err(|error| HubError::BadPosition { what: error.to_string() })?;
+        self.keep_one_copy(hub, &before, applied.events);
+        Ok(applied.version)
+    }
+
+    /// Two programs that saved the same rewrite without knowing of each other (formatters, on two machines)
+    /// meant it once. `new` are the events that came to what the document was at `before`.
+    pub fn keep_one_copy(&mut self, hub: &Hub, before: &Version, new: Range<Lv>) {
+        let copies = self.document.repeated_rewrites(before, new, |meta| &*meta.channel == "file");
+        if !copies.is_empty() {
+            let meta = Meta { author: "syncline".into(), channel: "policy".into(), time_ms: hub.now_ms() };
+            let done = self.document.edit(&copies, hub.agent(), &meta);
+            debug_assert!(done.is_ok(), "the copies are in the text");
+        }
+    }
 }
 
 /// A reply that waits for the commit.
@@ -289,7 +318,11 @@ impl DocumentTask {
         let document = &mut loaded.document;
         match command {
             Command::Merge { batch, reply } => {
+                let before = document.version().clone();
                 let merged = document.merge(&batch).map_err(HubError::from);
+                if let Ok(merged) = &merged {
+                    loaded.keep_one_copy(&hub, &before, merged.events.clone());
+                }
                 waiting.push(Box::new(move |committed, document| {
                     let heads = merged.and(committed).map(|()| document.portable(document.version()));
                     drop(reply.send(heads));

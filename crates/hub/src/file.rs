@@ -95,8 +95,9 @@ pub(crate) struct FileSession {
     /// The bytes of a save that was taken for an unchanged old buffer: a second time they are meant.
     refused: Option<ContentHash>,
     settle_at: Duration,
-    /// A save that raced with ours waits for the watch to tell who had read what.
-    settle_when_shown: bool,
+    /// Displaced files that may hold a save which raced with ours. They are settled before the file is looked
+    /// at or written again: the next save may be built on that one, whose text would be entered twice.
+    settle_first: Vec<DisplacedId>,
     /// The state in the journal is older than this one.
     dirty: bool,
     /// The catalogue may want something else than before.
@@ -151,6 +152,7 @@ impl FileSession {
             self.candidates.push(Candidate::stored(version, hash, Maker::Us));
             self.look_at.get_or_insert(Duration::ZERO);
         }
+        self.settle_first = self.displaced.iter().map(|displaced| displaced.id.clone()).collect();
         Ok(())
     }
 
@@ -164,17 +166,19 @@ impl FileSession {
         match what {
             // Whoever only writes (`>`, `cp`, `rsync --inplace`) opens the file too: the close will tell.
             What::Opened => self.opened = true,
-            What::Accessed | What::ClosedNoWrite => self.note_reader(),
+            What::Accessed => self.note(Evidence::Read),
+            What::ClosedNoWrite => self.note(Evidence::Opened),
             What::Exchanged { temporary } => {
                 if self.opened {
                     // By somebody who has the version before, and whose close we shall not see.
-                    self.note_reader();
+                    self.note(Evidence::Read);
                 }
                 let told = self.unshown.iter().position(|unshown| unshown.temporary == *temporary);
                 if let Some(unshown) = told.and_then(|at| self.unshown.drain(..=at).next_back()) {
                     self.candidates.mark_shown(unshown.after);
-                    if self.settle_when_shown {
-                        (self.settle_at, self.settle_when_shown) = (now, false);
+                    if !self.settle_first.is_empty() {
+                        // Now it is known who had read what.
+                        self.settle_at = now;
                     }
                 }
             }
@@ -187,13 +191,12 @@ impl FileSession {
         }
     }
 
-    /// Somebody read the version that the watch has told of last.
-    fn note_reader(&mut self) {
+    /// Somebody looked at the version that the watch has told of last.
+    fn note(&mut self, evidence: Evidence) {
         self.opened = false;
         match self.unshown.front() {
-            Some(Unshown { before: Some(before), .. }) => self.candidates.mark_read(*before),
-            Some(_) => {}
-            None => self.candidates.mark_newest_read(),
+            Some(Unshown { before: None, .. }) => {}
+            unshown => self.candidates.mark(unshown.and_then(|unshown| unshown.before), evidence),
         }
     }
 
@@ -257,6 +260,10 @@ impl FileSession {
     /// The one next thing to do. `changed`: the document (or the content wanted) is not what the file holds.
     /// `deleted_here`: it is not wanted because this hub found its file gone.
     fn next_step(&self, wanted: Option<&Wanted>, changed: bool, deleted_here: bool, now: Duration) -> Step {
+        if let Some(id) = self.settle_first.first() {
+            let index = self.displaced.iter().position(|displaced| displaced.id == *id);
+            return if now < self.settle_at { Step::Nothing } else { Step::Settle(index.unwrap_or(0)) };
+        }
         if self.look_at.is_some_and(|at| at <= now) {
             if let (Some(_), Some(since)) = (&self.on_disk, self.missing_since)
                 && now >= since + GRACE
@@ -670,8 +677,7 @@ impl DocumentTask {
         let saved_version = if base.edit {
             let edits = diff(&base_text, &text);
             let loaded = self.load().await?;
-            let applied = loaded.document.edit_at(&version, &edits, hub.agent(), &meta);
-            applied.map_err(|error| HubError::BadPosition { what: error.to_string() })?.version
+            loaded.enter_save(&hub, &version, &edits, &meta)?
         } else {
             version
         };
@@ -864,6 +870,7 @@ impl DocumentTask {
             }
             Removed::Raced { displaced, .. } => {
                 // Settling it enters what was saved in the last moment, which brings the document back.
+                self.file.settle_first.push(displaced.clone());
                 self.gone(Some(displaced), &on_disk).await
             }
         }
@@ -1012,9 +1019,9 @@ impl DocumentTask {
             Saved::Raced { stat, displaced, .. } => {
                 // Somebody saved between our look and the exchange, or is at it: what came out may be half
                 // of it. It is kept, and entered once its writer is done.
+                self.file.settle_first.push(displaced.clone());
                 self.wrote(&wanted, version, hash, stat, Some(displaced), old.as_ref());
                 self.file.settle_at = self.hub.uptime() + SHOWN_WITHIN;
-                self.file.settle_when_shown = true;
                 self.file.visited = true;
                 Ok(())
             }
@@ -1104,7 +1111,12 @@ impl DocumentTask {
 
     /// Looks whether a displaced inode is quiet, and enters what was written to it since.
     async fn settle(&mut self, index: usize) -> Result<(), HubError> {
-        let Some(displaced) = self.file.displaced.get(index).cloned() else { return Ok(()) };
+        let Some(displaced) = self.file.displaced.get(index).cloned() else {
+            self.file.settle_first.clear();
+            return Ok(());
+        };
+        // Once: a writer may keep it open for long.
+        self.file.settle_first.retain(|id| *id != displaced.id);
         let id = displaced.id.clone();
         let settled = self.hub.on_disk(move |folder| folder.settle(&id)).await?;
         self.file.settle_at = self.hub.uptime() + SETTLE_EVERY;
@@ -1197,7 +1209,7 @@ impl DocumentTask {
             // Entered before a kill, or a version that the file held: nothing new.
             return Ok(());
         }
-        let (agent, meta) = (self.hub.agent(), self.hub.file_meta());
+        let (hub, meta) = (self.hub.clone(), self.hub.file_meta());
         let mut records = vec![Record::Content { hash: *hash.as_bytes(), bytes: bytes.clone() }];
         let mut why = "not text: kept, the newer content counts";
         if let Decoded::Text { text, .. } = syncline_disk::decode(bytes) {
@@ -1215,12 +1227,10 @@ impl DocumentTask {
             if base.edit {
                 let edits = diff(&before, &text);
                 let loaded = self.load().await?;
-                let applied = loaded.document.edit_at(&version, &edits, agent, &meta);
-                let version =
-                    applied.map_err(|error| HubError::BadPosition { what: error.to_string() })?.version;
+                let version = loaded.enter_save(&hub, &version, &edits, &meta)?;
                 let mut candidate = Candidate::new_hashed(version, hash, Maker::Other).with_text(text);
                 candidate.base = Some(ContentHash::of(before.as_bytes()));
-                self.file.candidates.push_before_newest(candidate);
+                self.file.candidates.push_after(displaced.hash, candidate);
             }
         }
         let what = format!("saved in the moment in which the file was written: {why}");

@@ -70,34 +70,50 @@ async fn many_files_come_over() {
     eventually("all files", || names.iter().all(|name| joined.kept.read(name) == "some text\n")).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn after_a_break_both_sides_edits_meet() {
-    let served = serve_folder(&[("a.txt", "one\ntwo\nthree\n")]).await;
+/// Two hubs with one file, each saved while there is no connection; they meet again and both have `merged`.
+async fn saved_apart(held: &str, one: &str, other: &str, merged: &str) {
+    let served = serve_folder(&[("a.txt", held)]).await;
     let Served { kept, address, shutdown, task } = served;
     let link = JoinLink::new("127.0.0.1", address.port(), support::token()).unwrap();
     let mut joined = join(link, &[], 2).await;
     joined.synced().await;
-    eventually("the text came", || joined.kept.read("a.txt") == "one\ntwo\nthree\n").await;
+    eventually("the text came", || joined.kept.read("a.txt") == held).await;
     shutdown.send(true).unwrap();
     task.await.unwrap().unwrap();
     joined.until(|event| matches!(event, JoinEvent::Disconnected { .. })).await;
-    std::fs::write(kept.path("a.txt"), "ONE\ntwo\nthree\n").unwrap();
-    std::fs::write(joined.kept.path("a.txt"), "one\ntwo\nTHREE\n").unwrap();
+    std::fs::write(kept.path("a.txt"), one).unwrap();
+    std::fs::write(joined.kept.path("a.txt"), other).unwrap();
+    for (hub, saved) in [(&kept, one), (&joined.kept, other)] {
+        while hub.text("a.txt").await != saved {
+            tokio::task::yield_now().await;
+        }
+    }
     // The same hub again, on the same port.
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let (shutdown, stop) = watch::channel(false);
     let access = syncline_net::Access::new(support::token(), support::capability());
     let task = tokio::spawn(syncline_net::serve(listener, kept.hub.clone(), access, stop));
     joined.synced().await;
-    let both = "ONE\ntwo\nTHREE\n";
-    eventually("both edits are on both sides", || {
-        kept.read("a.txt") == both && joined.kept.read("a.txt") == both
+    eventually("both have both edits", || {
+        kept.read("a.txt") == merged && joined.kept.read("a.txt") == merged
     })
     .await;
     joined.shutdown.send(true).unwrap();
     joined.task.await.unwrap().unwrap();
     shutdown.send(true).unwrap();
     task.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_break_both_sides_edits_meet() {
+    saved_apart("one\ntwo\nthree\n", "ONE\ntwo\nthree\n", "one\ntwo\nTHREE\n", "ONE\ntwo\nTHREE\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_19_two_formatters_apply_once() {
+    let held = "fn main() {\n\tlet a=1;\n\tlet b=2;\n}\n";
+    let formatted = "fn main() {\n    let a = 1;\n    let b = 2;\n}\n";
+    saved_apart(held, formatted, formatted, formatted).await;
 }
 
 #[tokio::test]

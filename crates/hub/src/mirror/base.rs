@@ -148,14 +148,14 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
     Some(Base { index, edit: true, why })
 }
 
-/// Whether the maker of the save can have known a version. One of ours that nobody opened is known only to
+/// Whether the maker of the save can have known a version. One of ours that nobody read is known only to
 /// whoever proves it: by having something of what it brought since the last version that was read (a blind
 /// append does). Two people who put lines alike at one place, each without the other's, prove nothing.
 fn may_be_known(save: &Save<'_>, index: usize) -> bool {
-    if save.candidates[index].evidence != Evidence::Unread {
+    if save.candidates[index].evidence.is_reading() {
         return true;
     }
-    let read = save.candidates[..index].iter().rposition(|older| older.evidence != Evidence::Unread);
+    let read = save.candidates[..index].iter().rposition(|older| older.evidence.is_reading());
     let text_of = |index: usize| save.texts.get(index).map(|text| &**text);
     let (Some(older), Some(text)) = (read.and_then(text_of), text_of(index)) else { return true };
     // Equal: a write of ours without a change, after which the version that was read is still the one there.
@@ -309,6 +309,7 @@ mod tests {
         let held = |evidence| [("one\ntwo\n", Other, Read), ("one\nlog 0012 from B\ntwo\n", Us, evidence)];
         let save = "one\nlog 0017 from A\ntwo\n";
         assert_eq!(infer(&held(Unread), save, |_| {}), (0, true, Why::Stale));
+        assert_eq!(infer(&held(Evidence::Opened), save, |_| {}), (0, true, Why::Stale));
         // Who has read it may well have changed it.
         assert_eq!(infer(&held(Read), save, |_| {}), (1, true, Why::LeastChange));
         // A write without a change does not hide what was read before.

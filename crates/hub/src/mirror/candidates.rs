@@ -21,10 +21,13 @@ pub enum Maker {
 /// Whether anybody read a version that we wrote (docs/decisions/0007).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Evidence {
-    /// Somebody opened the file while it held this.
+    /// Somebody read the file while it held this.
     Read,
     /// It is not known: we read it ourselves, events were lost, the program was restarted.
     Unknown,
+    /// Somebody opened and closed it without a call that reads: rsync does so with the file it replaces, and
+    /// so does whoever maps it into memory.
+    Opened,
     /// Nobody opened it: the watch has seen our write take effect, and no opening since.
     Unread,
 }
@@ -33,6 +36,11 @@ impl Evidence {
     /// Smaller is likelier to be somebody's base.
     pub fn rank(self) -> u8 {
         self as u8
+    }
+
+    /// Whether somebody read it, as far as can be told.
+    pub fn is_reading(self) -> bool {
+        matches!(self, Evidence::Read | Evidence::Unknown)
     }
 }
 
@@ -120,14 +128,14 @@ impl Candidates {
         }
     }
 
-    /// Somebody saved this, but the file holds something newer already.
-    pub fn push_before_newest(&mut self, candidate: Candidate) {
-        if let Some(newest) = self.list.pop() {
-            self.push(candidate);
-            self.push(newest);
-        } else {
-            self.push(candidate);
-        }
+    /// Somebody saved this when the file held the version with these bytes, which was then overwritten.
+    pub fn push_after(&mut self, hash: ContentHash, candidate: Candidate) {
+        let later = match self.list.iter().rposition(|older| older.hash == hash) {
+            Some(at) => self.list.split_off(at + 1),
+            None => self.list.pop().into_iter().collect(),
+        };
+        self.push(candidate);
+        later.into_iter().for_each(|candidate| self.push(candidate));
     }
 
     /// What the file held up to the last time that it held these bytes; everything if it never did.
@@ -140,17 +148,14 @@ impl Candidates {
         self.list[..end].to_vec()
     }
 
-    /// The newest version was opened by somebody.
-    pub fn mark_newest_read(&mut self) {
-        if let Some(newest) = self.list.last_mut() {
-            newest.evidence = Evidence::Read;
-        }
-    }
-
-    /// The version with these bytes was opened by somebody.
-    pub fn mark_read(&mut self, hash: ContentHash) {
-        if let Some(candidate) = self.list.iter_mut().rfind(|candidate| candidate.hash == hash) {
-            candidate.evidence = Evidence::Read;
+    /// Somebody looked at the version with these bytes (`None`: at the newest). What was known to be read
+    /// stays so.
+    pub fn mark(&mut self, hash: Option<ContentHash>, evidence: Evidence) {
+        let looked_at = |candidate: &&mut Candidate| hash.is_none_or(|hash| candidate.hash == hash);
+        if let Some(candidate) = self.list.iter_mut().rfind(looked_at)
+            && evidence.rank() < candidate.evidence.rank()
+        {
+            candidate.evidence = evidence;
         }
     }
 
@@ -166,7 +171,7 @@ impl Candidates {
 
     /// Events were lost: what seemed unread may have been read.
     pub fn doubt(&mut self) {
-        for candidate in self.list.iter_mut().filter(|candidate| candidate.evidence == Evidence::Unread) {
+        for candidate in self.list.iter_mut().filter(|candidate| !candidate.evidence.is_reading()) {
             candidate.evidence = Evidence::Unknown;
         }
     }
