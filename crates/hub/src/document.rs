@@ -46,6 +46,14 @@ pub(crate) struct Edited {
     pub merged: bool,
 }
 
+/// What makes a repeated edit one edit.
+pub(crate) struct Request {
+    /// Who asked for what: the same for the same request.
+    pub key: Vec<u8>,
+    /// What else is recorded with the edit.
+    pub records: Vec<Record>,
+}
+
 /// All that can be asked of a document.
 pub(crate) enum Command {
     /// Merge a peer's events.
@@ -61,7 +69,7 @@ pub(crate) enum Command {
     /// The portable form of a version.
     Portable { version: Version, reply: Reply<Heads> },
     /// An edit by a session, at the version it saw.
-    Edit { version: Version, edits: Vec<Edit>, meta: Meta, request: Option<Vec<u8>>, reply: Reply<Edited> },
+    Edit { version: Version, edits: Vec<Edit>, meta: Meta, request: Option<Request>, reply: Reply<Edited> },
     /// Something was seen at the document's path.
     Hint(What),
     /// The catalogue changed, or a file was found at the path: bring the file in step. The permit is held
@@ -299,7 +307,7 @@ impl DocumentTask {
     /// The result of an edit with the same request id, among those taken up together or in the journal. Asked
     /// here, where edits come one after the other: a client may repeat a request while it still waits.
     async fn earlier(&self, command: &Command, extra: &[Record]) -> Result<Option<Vec<u8>>, HubError> {
-        let Command::Edit { request: Some(key), .. } = command else { return Ok(None) };
+        let Command::Edit { request: Some(Request { key, .. }), .. } = command else { return Ok(None) };
         let same = extra.iter().find_map(|record| match record {
             Record::Request { key: other, result } if other == key => Some(result.clone()),
             _ => None,
@@ -360,9 +368,10 @@ impl DocumentTask {
                 let merged = version != *document.version();
                 let applied = document.edit_at(&version, &edits, hub.agent(), &meta);
                 let applied = applied.map_err(|error| HubError::BadPosition { what: error.to_string() });
-                if let (Ok(applied), Some(key)) = (&applied, request) {
+                if let (Ok(applied), Some(Request { key, records })) = (&applied, request) {
                     let result = document.portable(&applied.version).encode();
                     extra.push(Record::Request { key, result });
+                    extra.extend(records);
                 }
                 waiting.push(Box::new(move |committed, document| {
                     let heads = document.portable(document.version());

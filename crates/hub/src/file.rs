@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use syncline_disk::{
-    ContentHash, Decoded, DisplacedId, Expect, FileBytes, FileStat, LineEndings, Reading, RelPath, Removed,
-    Renamed, Save, Saved, Settled, Sync, TextForm, What, temporary_name,
+    ContentHash, Decoded, DisplacedId, Expect, FileBytes, FileStat, How, LineEndings, Reading, RelPath,
+    Removed, Renamed, Save, Saved, Settled, Sync, TextForm, What, temporary_name,
 };
 use syncline_engine::catalogue::{Content, Entry, Field, Form, Kind, Life};
 use syncline_engine::varint::DecodeError;
@@ -53,6 +53,8 @@ struct Unshown {
     temporary: String,
     before: Option<ContentHash>,
     after: ContentHash,
+    /// When it was done.
+    at: Duration,
 }
 
 /// What the catalogue wants at the path.
@@ -77,6 +79,9 @@ pub(crate) struct FileSession {
     candidates: Candidates,
     displaced: Vec<Displaced>,
     unshown: VecDeque<Unshown>,
+    /// A change was hinted at by something that happened before our last exchange, which looked at what it
+    /// replaced: there is nothing to see, and looking would count as reading what we wrote.
+    seen_by_exchange: bool,
     /// Somebody opened the file, and neither read nor wrote it yet, as far as the watch has told.
     opened: bool,
     /// Which of the hub's losses of events the evidence takes account of.
@@ -163,6 +168,7 @@ impl FileSession {
 
     /// Something was seen at the path.
     pub fn hint(&mut self, what: &What, now: Duration) {
+        self.expect_no_longer(now);
         match what {
             // Whoever only writes (`>`, `cp`, `rsync --inplace`) opens the file too: the close will tell.
             What::Opened => self.opened = true,
@@ -176,11 +182,18 @@ impl FileSession {
                 let told = self.unshown.iter().position(|unshown| unshown.temporary == *temporary);
                 if let Some(unshown) = told.and_then(|at| self.unshown.drain(..=at).next_back()) {
                     self.candidates.mark_shown(unshown.after);
+                    self.seen_by_exchange &= !self.unshown.is_empty();
                     if !self.settle_first.is_empty() {
                         // Now it is known who had read what.
                         self.settle_at = now;
                     }
                 }
+            }
+            What::ClosedWrite | What::Modified | What::MovedTo { .. } | What::Metadata
+                if !self.unshown.is_empty() =>
+            {
+                self.opened &= *what != What::ClosedWrite;
+                self.seen_by_exchange = true;
             }
             What::Modified => {
                 // A writer is at work; its close will come. If it does not, look all the same.
@@ -188,6 +201,16 @@ impl FileSession {
             }
             What::ClosedWrite => (self.opened, self.look_at) = (false, Some(now)),
             _ => self.look_at = Some(now),
+        }
+    }
+
+    /// What the watch has not told of in time it will not tell of: there may be none here.
+    fn expect_no_longer(&mut self, now: Duration) {
+        while self.unshown.front().is_some_and(|unshown| now >= unshown.at + SHOWN_WITHIN) {
+            self.unshown.pop_front();
+        }
+        if self.unshown.is_empty() && std::mem::take(&mut self.seen_by_exchange) {
+            self.look_at = Some(now);
         }
     }
 
@@ -233,12 +256,18 @@ impl FileSession {
         let settle = (!self.displaced.is_empty()).then_some(self.settle_at);
         // Only kept while something waits for its time; what waits for a decision is woken by that.
         let write = self.visited.then_some(self.write_at.max(now));
-        [self.look_at, settle, write].into_iter().flatten().min().map(|at| started + at)
+        let doubted = self.unshown.front().filter(|_| self.seen_by_exchange);
+        let doubted = doubted.map(|unshown| unshown.at + SHOWN_WITHIN);
+        [self.look_at, settle, write, doubted].into_iter().flatten().min().map(|at| started + at)
     }
 
     /// Whether something is still to be looked at: the document must not leave the memory before.
     pub fn is_waiting(&self) -> bool {
-        self.look_at.is_some() || self.visited || self.rewrite || !self.displaced.is_empty()
+        self.look_at.is_some()
+            || self.seen_by_exchange
+            || self.visited
+            || self.rewrite
+            || !self.displaced.is_empty()
     }
 
     /// Events were lost since the last save was judged: what seemed unread may have been read.
@@ -318,6 +347,7 @@ impl DocumentTask {
         // waiting; the rest is done after the next command.
         for _ in 0..16 {
             let now = self.hub.uptime();
+            self.file.expect_no_longer(now);
             if self.file.visited {
                 // The deletion may have come after the edit that beats it.
                 self.check_life().await;
@@ -1003,9 +1033,11 @@ impl DocumentTask {
             .await?;
         // A large file is not written again for every keystroke: at most half of the time goes into it.
         self.file.write_at = self.hub.uptime() + began.elapsed();
-        if let Saved::Done { .. } | Saved::Raced { .. } = saved {
+        let shows = !matches!(saved, Saved::Done { how: How::InPlace, .. } | Saved::Busy | Saved::Differs(_));
+        if shows {
             let before = old.as_ref().map(|old| old.hash);
-            self.file.unshown.push_back(Unshown { temporary: shown, before, after: hash });
+            let at = self.hub.uptime();
+            self.file.unshown.push_back(Unshown { temporary: shown, before, after: hash, at });
             if self.file.unshown.len() > MAX_UNSHOWN {
                 self.file.unshown.pop_front();
             }

@@ -60,6 +60,8 @@ pub(crate) struct Inner {
     pub author: Arc<str>,
     name: String,
     folder_id: Mutex<[u8; 16]>,
+    /// The id of the folder that this one was joined to, once it was.
+    joined_to: Mutex<Option<[u8; 16]>>,
     journal: Journal,
     reader: Mutex<Box<dyn LogReader>>,
     random: Mutex<fastrand::Rng>,
@@ -127,7 +129,10 @@ impl Hub {
         catalogue.merge_vector(&reader.vector()?);
         let heads = reader.heads()?.into_iter().collect();
         let (folder_commands, folder_mailbox) = mpsc::channel(1024);
-        let stored_id = reader.setting("folder_id")?.and_then(|id| <[u8; 16]>::try_from(id).ok());
+        let id_of = |name| -> Result<Option<[u8; 16]>, HubError> {
+            Ok(reader.setting(name)?.and_then(|id| id.try_into().ok()))
+        };
+        let (stored_id, joined_to) = (id_of("folder_id")?, id_of("joined_to")?);
         let ignore = {
             let folder = folder.clone();
             blocking(move || IgnoreRules::load(folder.as_ref())).await??
@@ -145,6 +150,7 @@ impl Hub {
             author: author.into(),
             name,
             folder_id: Mutex::new(stored_id.unwrap_or_else(|| random.u128(..).to_be_bytes())),
+            joined_to: Mutex::new(joined_to),
             journal,
             reader: Mutex::new(reader),
             random: Mutex::new(random),
@@ -204,13 +210,18 @@ impl Hub {
         *lock(&self.0.folder_id)
     }
 
+    /// The id of the folder that this one is joined to, if it ever was joined: it takes part in no other.
+    pub fn joined_to(&self) -> Option<[u8; 16]> {
+        *lock(&self.0.joined_to)
+    }
+
     /// Takes the id of the folder that was joined.
     pub fn adopt_folder_id(&self, id: [u8; 16]) {
-        let old = std::mem::replace(&mut *lock(&self.0.folder_id), id);
-        if old != id {
-            let record = Record::Setting { name: "folder_id".into(), value: id.to_vec() };
+        *lock(&self.0.folder_id) = id;
+        if lock(&self.0.joined_to).replace(id) != Some(id) {
+            let setting = |name: &str| Record::Setting { name: name.into(), value: id.to_vec() };
             // Not waited for: after a crash it is learnt again.
-            self.0.journal.commit(vec![record], |_| ());
+            self.0.journal.commit(vec![setting("folder_id"), setting("joined_to")], |_| ());
         }
     }
 

@@ -5,8 +5,9 @@ use std::sync::PoisonError;
 use std::time::Duration;
 use syncline_engine::catalogue::{DocId, Field, Joined, Kind};
 use syncline_engine::{Edit, Heads, Meta, diff};
+use syncline_store::Record;
 
-use crate::document::{Command, TextAt};
+use crate::document::{Command, Request, TextAt};
 use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::hub::Hub;
@@ -135,6 +136,18 @@ async fn pass_on(hub: &Hub, loser: DocId, joined: &Joined) -> Result<(), HubErro
     if now.heads == joined.loser_at {
         return Ok(());
     }
+    // The edit and the marker are two commits. With the edit it is recorded how far it carries, so that after
+    // a kill between the two it is asked for again, which its key makes the same edit.
+    let name = format!("carried {loser}");
+    let mut key = b"carry ".to_vec();
+    key.extend(loser.0);
+    key.extend(joined.loser_at.encode());
+    let (wanted, read_key) = (name.clone(), key.clone());
+    let carried = hub
+        .read_journal(move |reader| Ok(reader.request(&read_key)?.and(reader.setting(&wanted)?)))
+        .await?
+        .and_then(|heads| Heads::decode(&heads).ok());
+    let loser_at = carried.unwrap_or_else(|| now.heads.clone());
     let then = hub.ask(loser, |reply| Command::TextAt { heads: joined.loser_at.clone(), reply }).await?;
     let union =
         hub.ask(joined.into, |reply| Command::TextAt { heads: joined.union_at.clone(), reply }).await?;
@@ -142,14 +155,13 @@ async fn pass_on(hub: &Hub, loser: DocId, joined: &Joined) -> Result<(), HubErro
     let union_at = if edits.is_empty() {
         union.heads
     } else {
-        let version = union.version;
-        let meta = meta(hub);
-        let edited = hub
-            .ask(joined.into, |reply| Command::Edit { version, edits, meta, request: None, reply })
-            .await?;
+        let records = vec![Record::Setting { name, value: loser_at.encode() }];
+        let (version, meta, request) = (union.version, meta(hub), Some(Request { key, records }));
+        let edited =
+            hub.ask(joined.into, |reply| Command::Edit { version, edits, meta, request, reply }).await?;
         edited.heads
     };
-    let joined = Joined { into: joined.into, loser_at: now.heads, union_at };
+    let joined = Joined { into: joined.into, loser_at, union_at };
     hub.write_catalogue(vec![(loser, Field::Joined(joined))], Vec::new()).await
 }
 

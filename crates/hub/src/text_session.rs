@@ -7,7 +7,7 @@ use syncline_engine::{Heads, Meta, Version, diff};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
 use tokio::sync::watch;
 
-use crate::document::{Command, Edited, TextAt};
+use crate::document::{Command, Edited, Request, TextAt};
 use crate::error::HubError;
 use crate::hub::Hub;
 use crate::mirror::{Candidate, Candidates, FoundSave, Maker, Texts, infer_base};
@@ -173,10 +173,9 @@ impl TextSession {
             channel: self.party.channel.into(),
             time_ms: self.hub.now_ms(),
         };
-        let Edited { version, heads, merged } = self
-            .hub
-            .ask(self.doc, |reply| Command::Edit { version, edits, meta, request: key, reply })
-            .await?;
+        let request = key.map(|key| Request { key, records: Vec::new() });
+        let Edited { version, heads, merged } =
+            self.hub.ask(self.doc, |reply| Command::Edit { version, edits, meta, request, reply }).await?;
         self.last_upload = Some(hash);
         if changed {
             let text: Arc<String> = text.into();

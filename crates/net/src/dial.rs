@@ -38,7 +38,8 @@ pub enum JoinEvent {
 /// dials, synchronises, and dials again with growing pauses whenever the connection breaks.
 ///
 /// Events go to `events`; they wait, bounded, for whoever takes them, and do not hold up the connection.
-/// The first greeting takes over the other side's folder id; later ones insist on it.
+/// The first greeting ever takes over the other side's folder id; later ones, also after a restart, insist on
+/// it.
 ///
 /// # Errors
 /// [`NetError::Refused`] when the other hub says no in a way that will not change by itself: a wrong token,
@@ -50,7 +51,7 @@ pub async fn keep_joined(
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), NetError> {
     let mut back_off = BackOff::new();
-    let mut folder = None;
+    let mut folder = hub.joined_to();
     loop {
         let dialed = tokio::select! {
             dialed = dial(&link) => dialed,

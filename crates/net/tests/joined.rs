@@ -116,6 +116,21 @@ async fn files_19_two_formatters_apply_once() {
     saved_apart(held, formatted, formatted, formatted).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_was_joined_to_one_is_not_joined_to_another() {
+    let (_served, joined) = two(&[("a.txt", "one\n")]).await;
+    joined.shutdown.send(true).unwrap();
+    joined.task.await.unwrap().unwrap();
+    let other = support::serve_kept(keep(&[("a.txt", "another\n")], false, 7).await).await;
+    let (sender, _events) = mpsc::channel(16);
+    let (_shutdown, stop) = watch::channel(false);
+    let again = keep_joined(joined.kept.hub.clone(), other.link(), sender, stop);
+    let again = tokio::time::timeout(support::PATIENCE, again).await.expect("it is refused at once");
+    let Err(NetError::Refused { error, .. }) = again else { panic!("{again:?}") };
+    assert_eq!(error.code, ErrorCode::WrongFolder);
+    assert_eq!(joined.kept.read("a.txt"), "one\n");
+}
+
 #[tokio::test]
 async fn a_wrong_token_ends_the_dialing() {
     let served = serve_folder(&[]).await;
