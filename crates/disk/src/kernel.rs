@@ -2,6 +2,8 @@
 
 mod beneath;
 mod metadata;
+#[cfg(test)]
+mod mounts;
 mod probe;
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,10 @@ mod support;
 
 use std::fs;
 use std::io::Write;
-use support::{eventually, serve};
-use syncline_hub::{Party, TextSession};
+use std::time::Duration;
+use support::{eventually, serve, serve_with};
+use syncline_disk::RealOptions;
+use syncline_hub::{HubEvent, Party, TextSession};
 
 async fn session(served: &support::Served, path: &str) -> TextSession {
     served.hub.open_text(Some(path), Party { name: "B".into(), channel: "test" }).await.unwrap()
@@ -28,7 +30,7 @@ async fn a_save_reaches_a_session_and_an_upload_reaches_the_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rule_2_a_stale_save_keeps_others_changes() {
+async fn files_3_rule_2_a_stale_save_keeps_others_changes() {
     for in_place in [true, false] {
         let served = serve(&[("notes.txt", OLD.as_bytes())]).await;
         let buffer = served.read("notes.txt");
@@ -54,6 +56,83 @@ async fn rule_2_a_stale_save_keeps_others_changes() {
         eventually("written again", || served.read("notes.txt") == merged).await;
         served.hub.close();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_4_our_own_write_is_no_edit_and_a_real_revert_is_one() {
+    let served = serve(&[("notes.txt", OLD.as_bytes())]).await;
+    let mut events = served.hub.events();
+    let mut b = session(&served, "notes.txt").await;
+    b.current().await.unwrap();
+    let new = OLD.replace("two", "two, by B");
+    let uploaded = b.upload(new.clone(), None, None).await.unwrap();
+    eventually("B's change is on disk", || served.read("notes.txt") == new).await;
+    // Somebody who has seen it saves the same, and then takes it back.
+    assert_eq!(served.read("notes.txt"), new);
+    fs::write(served.path("notes.txt"), &new).unwrap();
+    fs::write(served.path("notes.txt"), new.replace("one", "ONE")).unwrap();
+    while b.current().await.unwrap().text != new.replace("one", "ONE") {
+        b.changed().await;
+    }
+    fs::write(served.path("notes.txt"), &new).unwrap();
+    while b.current().await.unwrap().text != new {
+        b.changed().await;
+    }
+    assert_ne!(b.current().await.unwrap().version, uploaded.version, "a revert is an edit");
+    let mut saves = 0;
+    while let Ok(event) = events.try_recv() {
+        saves += usize::from(matches!(event, HubEvent::Saved { .. }));
+    }
+    assert_eq!(saves, 2, "the write of B's change and the save without a change are none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_5_a_file_is_entered_once_however_often_a_hub_starts() {
+    let mut served = serve(&[("notes.txt", OLD.as_bytes())]).await;
+    for seed in 2..6 {
+        served.restart(seed).await;
+        let mut b = session(&served, "notes.txt").await;
+        assert_eq!(b.current().await.unwrap().text, OLD);
+    }
+    assert_eq!(served.read("notes.txt"), OLD);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_8_a_folder_that_gives_no_events_is_polled() {
+    let real = RealOptions { watches: Some(0), poll: Duration::from_millis(20), ..RealOptions::default() };
+    let served = serve_with(&[("notes.txt", OLD.as_bytes())], real).await;
+    let mut b = session(&served, "notes.txt").await;
+    b.current().await.unwrap();
+    fs::write(served.path("notes.txt"), OLD.replace("one", "ONE")).unwrap();
+    while b.current().await.unwrap().text != OLD.replace("one", "ONE") {
+        b.changed().await;
+    }
+    b.upload(OLD.replace("one", "ONE").replace("two", "two, by B"), None, None).await.unwrap();
+    eventually("B's change is on disk", || served.read("notes.txt").contains("by B")).await;
+    let stale = OLD.replace("one", "ONE").replace("four", "FOUR");
+    fs::write(served.path("notes.txt"), stale).unwrap();
+    eventually("both", || served.read("notes.txt") == "ONE\ntwo, by B\nthree\nFOUR\n").await;
+    fs::write(served.path("new.txt"), "new\n").unwrap();
+    eventually("created", || served.hub.document_at("new.txt").is_some()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_20_what_is_too_large_is_refused_and_stays_as_it_is() {
+    let served = serve(&[("notes.txt", OLD.as_bytes())]).await;
+    let mut events = served.hub.events();
+    let mut b = session(&served, "notes.txt").await;
+    let huge = "x".repeat(syncline_protocol::limits::MAX_DOCUMENT_BYTES + 1);
+    assert!(b.upload(huge.clone(), None, None).await.is_err());
+    assert_eq!(b.current().await.unwrap().text, OLD);
+    fs::write(served.path("notes.txt"), &huge).unwrap();
+    loop {
+        if let HubEvent::Trouble { path, what } = events.recv().await.unwrap() {
+            assert!(path == "notes.txt" && what.contains("not synchronised"), "{path}: {what}");
+            break;
+        }
+    }
+    assert_eq!(b.current().await.unwrap().text, OLD, "what was not read is no edit");
+    assert_eq!(fs::metadata(served.path("notes.txt")).unwrap().len(), huge.len() as u64);
 }
 
 #[tokio::test(flavor = "multi_thread")]

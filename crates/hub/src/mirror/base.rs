@@ -117,7 +117,10 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
     let text_of = |index: usize| save.texts.get(index).map(|text| &**text);
     for &index in considered.iter().rev() {
         if index != newest && text_of(index).is_some_and(|text| text == save.text) {
-            return Some(Base { index, edit: false, why: Why::Unchanged });
+            // With nobody else's edit since, it is somebody taking back their own.
+            let foreign = save.candidates[index + 1..].iter().any(|later| later.maker == Maker::Us);
+            let unchanged = Some(Base { index, edit: false, why: Why::Unchanged });
+            return if foreign { unchanged } else { meant(Why::Newest) };
         }
     }
     let Some(held) = text_of(newest) else { return meant(Why::Newest) };
@@ -379,6 +382,10 @@ mod tests {
         assert_eq!(infer(&held, OLD, |_| {}), (1, true, Why::Newest), "back to the old bytes is an edit");
         let merged_unchanged = [(OLD, Other, Read), (FOREIGN, Other, Read), (FOREIGN, Us, Unread)];
         assert_eq!(infer(&merged_unchanged, OLD, |_| {}), (2, true, Why::Newest));
+        let own = format!("{FOREIGN}five\n");
+        let after_a_write = [(OLD, Other, Read), (FOREIGN, Us, Read), (own.as_str(), Other, Read)];
+        assert_eq!(infer(&after_a_write, FOREIGN, |_| {}), (2, true, Why::Newest), "undone");
+        assert_eq!(infer(&after_a_write, OLD, |_| {}), (0, false, Why::Unchanged), "an old buffer");
     }
 
     #[test]

@@ -15,6 +15,10 @@ pub struct Served {
 }
 
 pub async fn serve(files: &[(&str, &[u8])]) -> Served {
+    serve_with(files, RealOptions::default()).await
+}
+
+pub async fn serve_with(files: &[(&str, &[u8])], real: RealOptions) -> Served {
     let root = tempfile::tempdir().unwrap();
     for (path, bytes) in files {
         let path = root.path().join(path);
@@ -22,14 +26,14 @@ pub async fn serve(files: &[(&str, &[u8])]) -> Served {
         std::fs::write(path, bytes).unwrap();
     }
     let log = MemoryLog::new();
-    let hub = open(root.path(), &log, 1).await;
+    let hub = open(root.path(), &log, 1, real).await;
     hub.scanned().await.unwrap();
     Served { hub, log, root }
 }
 
-pub async fn open(root: &Path, log: &MemoryLog, seed: u64) -> Hub {
+pub async fn open(root: &Path, log: &MemoryLog, seed: u64, real: RealOptions) -> Hub {
     let log = log.clone();
-    let folder = RealFolder::open(root, RealOptions::default()).unwrap();
+    let folder = RealFolder::open(root, real).unwrap();
     let options = Options {
         folder: Arc::new(folder),
         log: Box::new(move || Ok(Box::new(log.clone()) as Box<dyn Log>)),
@@ -55,7 +59,7 @@ impl Served {
     /// Ends the hub and starts another on the same folder and journal.
     pub async fn restart(&mut self, seed: u64) {
         self.hub.close();
-        self.hub = open(self.root.path(), &self.log, seed).await;
+        self.hub = open(self.root.path(), &self.log, seed, RealOptions::default()).await;
         self.hub.scanned().await.unwrap();
     }
 }
