@@ -97,6 +97,8 @@ pub(crate) struct FileSession {
     busy_since: Option<Duration>,
     /// Not before this: a failure, a writer, or the pace of writing.
     write_at: Duration,
+    /// The file was removed since the last save: the next was not written over it.
+    removed: bool,
     /// The bytes of a save that was taken for an unchanged old buffer: a second time they are meant.
     refused: Option<ContentHash>,
     settle_at: Duration,
@@ -200,6 +202,7 @@ impl FileSession {
                 self.look_at.get_or_insert(now + BUSY_RETRY);
             }
             What::ClosedWrite => (self.opened, self.look_at) = (false, Some(now)),
+            What::Removed { .. } => (self.removed, self.look_at) = (true, Some(now)),
             _ => self.look_at = Some(now),
         }
     }
@@ -681,7 +684,8 @@ impl DocumentTask {
         let (hub, id) = (self.hub.clone(), self.id);
         let repeated = self.file.refused == Some(hash);
         self.file.heed_losses(hub.losses());
-        let git = hub.git_at_work(&path);
+        // git removes a file and makes it anew; others may save in the repository at the same time.
+        let git = std::mem::take(&mut self.file.removed) && hub.git_at_work(&path);
         let candidates = self.file.candidates.clone();
         let known = self.file.on_disk.is_some() || !candidates.all().is_empty();
         let Some(document) = self.document() else { return Err(HubError::Closed) };
