@@ -1,0 +1,155 @@
+//! Entering what somebody saved: at the version that they had seen.
+
+use std::sync::Arc;
+use syncline_disk::{ContentHash, FileStat, LineEndings, RelPath, TextForm};
+use syncline_engine::catalogue::{Field, Form};
+use syncline_engine::{Document, Version, diff};
+use syncline_store::Record;
+
+use super::session::*;
+use crate::document::DocumentTask;
+use crate::error::HubError;
+use crate::event::HubEvent;
+use crate::mirror::{Base, Candidate, FoundSave, Maker, Texts, Why, infer_base, union_edits};
+
+impl DocumentTask {
+    /// Enters a save: infers what its maker had seen, and records the edit there.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one found file")]
+    pub(super) async fn enter(
+        &mut self,
+        path: RelPath,
+        text: Arc<String>,
+        form: TextForm,
+        hash: ContentHash,
+        stat: FileStat,
+        wanted: Option<Wanted>,
+        known_base: Option<Version>,
+    ) -> Result<(), HubError> {
+        let (hub, id) = (self.hub.clone(), self.id);
+        let repeated = self.file.refused == Some(hash);
+        self.file.heed_losses(hub.losses());
+        // git removes a file and makes it anew; others may save in the repository at the same time.
+        let git = std::mem::take(&mut self.file.removed) && hub.git_at_work(&path);
+        let candidates = self.file.candidates.clone();
+        let known = self.file.on_disk.is_some() || !candidates.all().is_empty();
+        let Some(document) = self.document() else { return Err(HubError::Closed) };
+        let now_version = document.version().clone();
+        let (base, version, base_text) = if let Some(version) = known_base {
+            let base_text: Arc<String> = document.string_at(&version).into();
+            (Base { index: 0, edit: true, why: Why::Newest }, version, base_text)
+        } else if !known {
+            // A file that was there before the document came: joined by text, nothing taken out.
+            let ours: Arc<String> = Arc::new(document.text().to_text());
+            return self.enter_union(path, ours, text, hash, stat).await;
+        } else {
+            match judge(candidates.all(), document, &text, repeated, git) {
+                Some(judged) => judged,
+                None => {
+                    let base = Base { index: 0, edit: true, why: Why::Newest };
+                    (base, now_version.clone(), Arc::new(document.text().to_text()))
+                }
+            }
+        };
+        let base_hash = candidates.all().get(base.index).map(|candidate| candidate.hash);
+        let meta = hub.file_meta();
+        let saved_version = if base.edit {
+            let edits = diff(&base_text, &text);
+            let loaded = self.load().await?;
+            loaded.enter_save(&hub, &version, &edits, &meta)?
+        } else {
+            version
+        };
+        self.file.refused = (!base.edit).then_some(hash);
+        let mut candidate = Candidate::new_hashed(saved_version.clone(), hash, Maker::Other).with_text(text);
+        candidate.base = base_hash;
+        if base.edit || self.file.candidates.newest().is_none_or(|newest| newest.hash != hash) {
+            self.file.candidates.push(candidate);
+        }
+        if self.document().is_some_and(|document| *document.version() == saved_version) {
+            let form = Form { bom: form.bom, crlf: form.endings == LineEndings::CrLf };
+            self.file.encoded = Some((saved_version.clone(), form, hash));
+        }
+        self.set_on_disk(path.clone(), hash, saved_version, stat);
+        self.file.rewrite |= !base.edit;
+        let why = describe(base.why);
+        let what = format!(
+            "{why}; base {}",
+            base_hash.map_or("unknown".to_owned(), |hash| hash.to_string()[..12].to_owned())
+        );
+        let mut records = vec![Record::Decision { doc: id, time_ms: meta.time_ms, what }];
+        records.extend(self.file_record());
+        self.commit(records).await?;
+        hub.tell(HubEvent::Saved { path: path.to_string(), why: why.to_owned() });
+        if let Some(wanted) = wanted {
+            let mut fields = Vec::new();
+            let form = Form { bom: form.bom, crlf: form.endings == LineEndings::CrLf };
+            if form != wanted.form && self.file.on_disk.is_some() {
+                fields.push((id, Field::Form(form)));
+            }
+            if wanted.mode != Some(stat.mode & 0o777) {
+                fields.push((id, Field::Mode(stat.mode & 0o777)));
+            }
+            if !fields.is_empty() {
+                hub.write_catalogue(fields, Vec::new()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn enter_union(
+        &mut self,
+        path: RelPath,
+        ours: Arc<String>,
+        theirs: Arc<String>,
+        hash: ContentHash,
+        stat: FileStat,
+    ) -> Result<(), HubError> {
+        let (agent, meta) = (self.hub.agent(), self.hub.file_meta());
+        let edits = union_edits(&ours, &theirs);
+        let loaded = self.load().await?;
+        let version = loaded.document.version().clone();
+        let applied = loaded.document.edit_at(&version, &edits, agent, &meta);
+        let version = applied.map_err(|error| HubError::BadPosition { what: error.to_string() })?.version;
+        self.set_on_disk(path.clone(), hash, version, stat);
+        self.file.rewrite = true;
+        let what = "a file that was here before: joined by text, nothing taken out".to_owned();
+        let mut records = vec![Record::Decision { doc: self.id, time_ms: meta.time_ms, what: what.clone() }];
+        // The bytes as they were: the union is a text that nobody wrote, and must be reversible.
+        records.push(Record::Content { hash: *hash.as_bytes(), bytes: theirs.as_bytes().to_vec() });
+        records.extend(self.file_record());
+        self.commit(records).await?;
+        self.hub.tell(HubEvent::Saved { path: path.to_string(), why: what });
+        Ok(())
+    }
+}
+
+/// The base of a save, its version and its text; texts that are not at hand are replayed when the decision
+/// asks for them. `None` when there is no candidate.
+pub(super) fn judge(
+    candidates: &[Candidate],
+    document: &Document,
+    text: &str,
+    repeated: bool,
+    git: bool,
+) -> Option<(Base, Version, Arc<String>)> {
+    let texts = Texts::new(candidates.len(), |index| match candidates[index].text() {
+        Some(text) => Some(text.clone()),
+        None => Some(document.string_at(&candidates[index].version).into()),
+    });
+    let base = infer_base(&FoundSave { candidates, texts: &texts, text, repeated, git })?;
+    let (version, text) = (candidates.get(base.index)?.version.clone(), texts.get(base.index)?.clone());
+    Some((base, version, text))
+}
+
+pub(super) fn describe(why: Why) -> &'static str {
+    match why {
+        Why::Newest => "made from what the file held",
+        Why::LeastChange => "made from what the file held, others' edits included",
+        Why::Stale => "made from an older version: merged with what came since",
+        Why::Unchanged => "an old buffer saved unchanged: no edit, the file is written again",
+        Why::Repeated => "the same old text a second time: taken as meant",
+        Why::Git => "replaced by git",
+        Why::Unrelated => "another file put in its place",
+        Why::Blind => "replaced by a program that never read it",
+    }
+}

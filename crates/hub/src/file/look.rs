@@ -1,0 +1,275 @@
+//! Looking at the file, and what was found there.
+
+use std::time::Duration;
+use syncline_disk::{ContentHash, Decoded, FileStat, LineEndings, Reading, RelPath};
+use syncline_engine::Version;
+use syncline_engine::catalogue::{Content, Field, Form, Kind};
+use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
+use syncline_store::Record;
+
+use super::session::*;
+use super::*;
+use crate::document::DocumentTask;
+use crate::error::HubError;
+use crate::event::HubEvent;
+use crate::folder::FolderCommand;
+
+impl DocumentTask {
+    /// Looks at the file and enters what somebody saved.
+    pub(super) async fn look(&mut self, wanted: Option<Wanted>) -> Result<(), HubError> {
+        let path = match (&self.file.on_disk, &wanted) {
+            (Some(on_disk), _) => on_disk.path.clone(),
+            (None, Some(wanted)) => wanted.path.clone(),
+            (None, None) => {
+                self.file.look_at = None;
+                return Ok(());
+            }
+        };
+        let read = path.clone();
+        let now = self.hub.uptime();
+        self.file.look_at = None;
+        let reading = self.hub.on_disk(move |folder| folder.read(&read, MAX_DOCUMENT_BYTES as u64)).await?;
+        if !matches!(reading, Reading::Missing) {
+            self.file.missing_since = None;
+            self.file.reported = false;
+        }
+        if !matches!(reading, Reading::Busy { .. }) {
+            self.file.busy_since = None;
+        }
+        match reading {
+            Reading::Missing => {
+                let since = *self.file.missing_since.get_or_insert(now);
+                if self.file.on_disk.is_some() && !self.file.reported {
+                    self.file.look_at = Some(since + GRACE);
+                }
+                Ok(())
+            }
+            Reading::Busy { .. } => {
+                let since = *self.file.busy_since.get_or_insert(now);
+                let held = now >= since + HELD_AFTER;
+                self.file.look_at = Some(now + if held { HELD_AFTER / 4 } else { BUSY_RETRY });
+                if held {
+                    self.hub.tell(HubEvent::Held { path: path.to_string() });
+                    return self.patch_held(wanted).await;
+                }
+                Ok(())
+            }
+            Reading::Stable { bytes, stat, .. } => self.found(path, bytes, stat, wanted).await,
+            Reading::Link { target, stat } => {
+                self.found_opaque(path, target.into_bytes(), stat, Kind::Link).await
+            }
+            Reading::NotAFile { stat } => {
+                let what =
+                    format!("a {:?} stands where a document's file should be", stat.kind).to_lowercase();
+                self.hub.tell(HubEvent::Trouble { path: path.to_string(), what });
+                self.file.write_at = now + RETRY;
+                Ok(())
+            }
+            Reading::TooLarge { limit, .. } => {
+                let what = format!("longer than {limit} bytes: not synchronised, left as it is");
+                self.hub.tell(HubEvent::Trouble { path: path.to_string(), what });
+                self.file.write_at = now + RETRY * 30;
+                Ok(())
+            }
+        }
+    }
+
+    /// The catalogue wants a file and we have none: take up one that is there already, or write one.
+    pub(super) async fn adopt(&mut self, wanted: Wanted) -> Result<(), HubError> {
+        self.look(Some(wanted)).await?;
+        if self.file.on_disk.is_none()
+            && self.file.missing_since.is_some()
+            && self.document().is_some_and(|document| document.events() == 0)
+        {
+            // A document whose events are still on their way: do not show an empty file for a moment.
+            let (now, since) = (self.hub.uptime(), self.file.missing_since.unwrap_or_default());
+            self.file.write_at = self.file.write_at.max((since + Duration::from_millis(60)).max(now));
+            self.file.visited = true;
+        }
+        Ok(())
+    }
+
+    /// A file that stood still was read.
+    pub(super) async fn found(
+        &mut self,
+        path: RelPath,
+        bytes: Vec<u8>,
+        stat: FileStat,
+        wanted: Option<Wanted>,
+    ) -> Result<(), HubError> {
+        let hash = ContentHash::of(&bytes);
+        let now = self.hub.uptime();
+        let was_fresh = self.hub.take_startup(self.id);
+        if let Some(on_disk) = &mut self.file.on_disk {
+            if on_disk.hash == hash {
+                // Our own write, or a save without a change.
+                let mode_changed = on_disk.stat.mode != stat.mode;
+                if on_disk.stat != stat {
+                    on_disk.stat = stat;
+                    self.file.dirty = true;
+                    self.hub.note_inode(self.id, &stat);
+                }
+                (self.file.shrunk, self.file.removed) = (None, false);
+                if mode_changed && wanted.is_some() {
+                    return self
+                        .hub
+                        .write_catalogue(vec![(self.id, Field::Mode(stat.mode & 0o777))], Vec::new())
+                        .await;
+                }
+                return Ok(());
+            }
+            let much_shorter = on_disk.stat.len > 32 && stat.len < on_disk.stat.len / 3;
+            if much_shorter && !was_fresh {
+                let held_since = match self.file.shrunk {
+                    Some((held, since)) if held == hash => since,
+                    _ => now,
+                };
+                self.file.shrunk = Some((hash, held_since));
+                if now < held_since + SHRUNK_HOLD {
+                    self.file.look_at = Some(held_since + SHRUNK_HOLD);
+                    return Ok(());
+                }
+            }
+        }
+        self.file.shrunk = None;
+        if was_fresh {
+            // At the start the file may hold any version we know of: that is no edit (docs/decisions/0004).
+            if let Some(known) = self.known_version(hash, wanted.as_ref()) {
+                self.set_on_disk(path, hash, known, stat);
+                return Ok(());
+            }
+        }
+        let kind = wanted.as_ref().map_or(Kind::Text, |wanted| wanted.kind);
+        match syncline_disk::decode(bytes) {
+            Decoded::Text { text, form } if kind == Kind::Text => {
+                self.enter(path, text.into(), form, hash, stat, wanted, None).await
+            }
+            Decoded::Text { text, form } => {
+                // Opaque to text: the text history goes on by diff.
+                let fields = vec![(self.id, Field::Kind(Kind::Text))];
+                self.enter(path, text.into(), form, hash, stat, wanted, None).await?;
+                self.hub.write_catalogue(fields, Vec::new()).await
+            }
+            Decoded::Opaque(bytes) => self.found_opaque(path, bytes, stat, Kind::Opaque).await,
+        }
+    }
+
+    pub(super) fn known_version(&self, hash: ContentHash, wanted: Option<&Wanted>) -> Option<Version> {
+        let candidate = self.file.candidates.all().iter().rev().find(|candidate| candidate.hash == hash);
+        if let Some(candidate) = candidate {
+            return Some(candidate.version.clone());
+        }
+        let (document, wanted) = (self.document()?, wanted?);
+        (wanted.kind == Kind::Text && hash_of(document, wanted.form) == hash)
+            .then(|| document.version().clone())
+    }
+
+    /// A file (or link) that is not text: its content is a register, the newest counts, old ones are kept.
+    pub(super) async fn found_opaque(
+        &mut self,
+        path: RelPath,
+        bytes: Vec<u8>,
+        stat: FileStat,
+        kind: Kind,
+    ) -> Result<(), HubError> {
+        let hash = ContentHash::of(&bytes);
+        if self.file.on_disk.as_ref().is_some_and(|on_disk| on_disk.hash == hash) {
+            return Ok(());
+        }
+        let stored = self.stored_content();
+        // A dead entry's content is what was deleted, not a peer's file beside this one.
+        let alive = self.hub.catalogue().get(&self.id).is_some_and(|entry| entry.is_alive());
+        let before = self.file.on_disk.clone();
+        let joining = alive && before.is_none() && stored.is_some_and(|stored| stored != *hash.as_bytes());
+        let Some(document) = self.document() else { return Err(HubError::Closed) };
+        let version = document.version().clone();
+        self.set_on_disk(path.clone(), hash, version, stat);
+        let content = Content { hash: *hash.as_bytes(), len: bytes.len() as u64 };
+        let mut records = vec![Record::Content { hash: content.hash, bytes }];
+        if joining {
+            // Found beside a peer's: theirs counts, this one is kept in the journal.
+            self.file.rewrite = true;
+            records.extend(self.file_record());
+            return self.commit(records).await;
+        }
+        records.extend(self.file_record());
+        let fields = vec![
+            (self.id, Field::Kind(kind)),
+            (self.id, Field::Content(content)),
+            (self.id, Field::Mode(stat.mode & 0o777)),
+        ];
+        if let Err(error) = self.hub.write_catalogue(fields, records).await {
+            // Not recorded, so not known: otherwise the old content would be written over it.
+            self.file.on_disk = before;
+            self.file.look_at = Some(self.hub.uptime());
+            return Err(error);
+        }
+        self.hub.tell(HubEvent::Saved {
+            path: path.to_string(),
+            why: "a file that is not text: the newest counts".to_owned(),
+        });
+        Ok(())
+    }
+
+    pub(super) fn stored_content(&self) -> Option<[u8; 32]> {
+        self.hub.catalogue().get(&self.id).and_then(|entry| entry.content().map(|content| content.hash))
+    }
+
+    pub(super) async fn revive(&mut self) -> Result<(), HubError> {
+        let path = {
+            let catalogue = self.hub.catalogue();
+            let entry = catalogue.get(&self.id).filter(|entry| !entry.is_alive());
+            let path = entry.and_then(|entry| entry.path().cloned());
+            path.and_then(|path| RelPath::parse(&path).ok())
+        };
+        let Some(path) = path else { return Ok(()) };
+        let read = path.clone();
+        let reading = self.hub.on_disk(move |folder| folder.read(&read, MAX_DOCUMENT_BYTES as u64)).await?;
+        let mut fields = vec![(self.id, Field::Life(syncline_engine::catalogue::Life::Alive))];
+        match reading {
+            Reading::Stable { bytes, stat, .. } => {
+                let hash = ContentHash::of(&bytes);
+                if self.file.on_disk.as_ref().is_some_and(|at| at.path == path && at.hash == hash) {
+                    // Our own file, not removed yet: that follows.
+                    return Ok(());
+                }
+                fields.push((self.id, Field::Mode(stat.mode & 0o777)));
+                match syncline_disk::decode(bytes) {
+                    Decoded::Text { text, form } => {
+                        let Some(document) = self.document() else { return Err(HubError::Closed) };
+                        let base = document.version().clone();
+                        self.enter(path, text.into(), form, hash, stat, None, Some(base)).await?;
+                        let form = Form { bom: form.bom, crlf: form.endings == LineEndings::CrLf };
+                        fields.push((self.id, Field::Kind(Kind::Text)));
+                        fields.push((self.id, Field::Form(form)));
+                    }
+                    Decoded::Opaque(bytes) => {
+                        return self.revive_opaque(path, bytes, stat, Kind::Opaque, fields).await;
+                    }
+                }
+            }
+            Reading::Link { target, stat } => {
+                return self.revive_opaque(path, target.into_bytes(), stat, Kind::Link, fields).await;
+            }
+            // It went again, or is being written: its next event brings us back here.
+            _ => {
+                self.hub.tell_folder(FolderCommand::LookAt { path }).await;
+                return Ok(());
+            }
+        }
+        self.hub.write_catalogue(fields, Vec::new()).await
+    }
+
+    pub(super) async fn revive_opaque(
+        &mut self,
+        path: RelPath,
+        bytes: Vec<u8>,
+        stat: FileStat,
+        kind: Kind,
+        fields: Vec<(syncline_engine::catalogue::DocId, Field)>,
+    ) -> Result<(), HubError> {
+        self.file.on_disk = None;
+        self.found_opaque(path, bytes, stat, kind).await?;
+        self.hub.write_catalogue(fields, Vec::new()).await
+    }
+}

@@ -1,0 +1,189 @@
+//! Writing what the document says into the file.
+
+use std::sync::Arc;
+use syncline_disk::{
+    ContentHash, DisplacedId, Expect, FileBytes, FileStat, How, Save, Saved, Sync, temporary_name,
+};
+use syncline_engine::Version;
+use syncline_engine::catalogue::{Form, Kind};
+use syncline_store::Record;
+use tokio::time::Instant;
+
+use super::session::*;
+use super::*;
+use crate::document::DocumentTask;
+use crate::error::HubError;
+use crate::event::HubEvent;
+use crate::mirror::{Candidate, Displaced, Evidence, Intent, Maker, OnDisk};
+
+impl DocumentTask {
+    /// Writes what the document says into the file.
+    pub(super) async fn write(&mut self, wanted: Wanted) -> Result<(), HubError> {
+        let Some((version, bytes, hash)) = self.bytes_wanted(&wanted).await? else {
+            // A content that has not come yet.
+            self.file.visited = false;
+            return Ok(());
+        };
+        self.file.rewrite = false;
+        let now = self.hub.uptime();
+        let old = self.file.on_disk.clone();
+        if let Some(on_disk) = &mut self.file.on_disk
+            && on_disk.hash == hash
+        {
+            on_disk.version = version;
+            self.file.dirty = true;
+            return Ok(());
+        }
+        let temporary = temporary_name(self.hub.random_u64());
+        let intent = Intent {
+            path: wanted.path.clone(),
+            temporary: temporary.clone(),
+            old: old.as_ref().map(|old| (old.version.clone(), old.hash)),
+            new: (version.clone(), hash),
+        };
+        let Some(document) = self.document() else { return Err(HubError::Closed) };
+        let intent = Record::Intent { doc: self.id, intent: intent.encode(document) };
+        // The last save is known only by the intent that this one replaces: without its outcome a kill now
+        // would leave a file whose bytes nobody knows, and an old text would be taken for a deletion.
+        let mut records = if self.file.dirty { self.file_record() } else { Vec::new() };
+        records.push(intent);
+        // Everything the file is about to show must be durable first, and so must the intent.
+        self.commit(records).await?;
+        let expect = match &old {
+            None => Expect::Absent,
+            Some(old) if old.stat.kind == syncline_disk::FileKind::Link => {
+                let target = self.hub.content(*old.hash.as_bytes()).await?.unwrap_or_default();
+                Expect::Link(String::from_utf8_lossy(&target).into_owned())
+            }
+            Some(old) => Expect::File(old.hash),
+        };
+        let seen = old.as_ref().map(|old| old.stat);
+        let began = Instant::now();
+        let (path, mode, shown) = (wanted.path.clone(), wanted.mode, temporary.clone());
+        let link = (wanted.kind == Kind::Link).then(|| String::from_utf8_lossy(&bytes).into_owned());
+        let file_bytes = bytes.clone();
+        let saved = self
+            .hub
+            .on_disk(move |folder| match link {
+                Some(target) => folder.make_link(&path, &target, &expect, &temporary),
+                None => folder.save(&Save {
+                    path,
+                    bytes: file_bytes,
+                    expect,
+                    seen,
+                    mode,
+                    temporary,
+                    sync: Sync::Full,
+                }),
+            })
+            .await?;
+        // A large file is not written again for every keystroke: at most half of the time goes into it.
+        self.file.write_at = self.hub.uptime() + began.elapsed();
+        let shows = !matches!(saved, Saved::Done { how: How::InPlace, .. } | Saved::Busy | Saved::Differs(_));
+        if shows {
+            let before = old.as_ref().map(|old| old.hash);
+            let at = self.hub.uptime();
+            self.file.unshown.push_back(Unshown { temporary: shown, before, after: hash, at });
+            if self.file.unshown.len() > MAX_UNSHOWN {
+                self.file.unshown.pop_front();
+            }
+        }
+        match saved {
+            Saved::Done { stat, displaced, .. } => {
+                self.wrote(&wanted, version, hash, stat, displaced, old.as_ref());
+                self.hub.tell(HubEvent::Written { path: wanted.path.to_string() });
+                Ok(())
+            }
+            Saved::Raced { stat, displaced, .. } => {
+                // Somebody saved between our look and the exchange, or is at it: what came out may be half
+                // of it. It is kept, and entered once its writer is done.
+                self.file.settle_first.push(displaced.clone());
+                self.wrote(&wanted, version, hash, stat, Some(displaced), old.as_ref());
+                self.file.settle_at = self.hub.uptime() + SHOWN_WITHIN;
+                self.file.visited = true;
+                Ok(())
+            }
+            Saved::Busy => {
+                self.file.busy_since.get_or_insert(now);
+                self.file.look_at = Some(self.hub.uptime() + BUSY_RETRY);
+                self.file.visited = true;
+                Ok(())
+            }
+            Saved::Differs(_) => {
+                self.file.look_at = Some(self.hub.uptime());
+                self.file.missing_since = None;
+                self.file.visited = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Our bytes are in the file.
+    pub(super) fn wrote(
+        &mut self,
+        wanted: &Wanted,
+        version: Version,
+        hash: ContentHash,
+        stat: FileStat,
+        displaced: Option<DisplacedId>,
+        old: Option<&OnDisk>,
+    ) {
+        if let (Some(id), Some(old)) = (displaced, old) {
+            self.file.displaced.push(Displaced { id, version: old.version.clone(), hash: old.hash });
+            self.file.settle_at = self.hub.uptime() + SETTLE_EVERY;
+        }
+        let mut candidate = Candidate::new_hashed(version.clone(), hash, Maker::Us);
+        // Until the watch has told of our write, and where there is no watch.
+        candidate.evidence = Evidence::Unknown;
+        if wanted.kind == Kind::Text {
+            if let Some((of, text)) = self.file.text.take()
+                && of == version
+            {
+                candidate = candidate.with_text(text);
+            }
+            self.file.candidates.push(candidate);
+        }
+        self.file.missing_since = None;
+        self.set_on_disk(wanted.path.clone(), hash, version, stat);
+    }
+
+    /// What the file should hold: the version, the bytes and their hash. `None`: a content not here yet.
+    pub(super) async fn bytes_wanted(
+        &mut self,
+        wanted: &Wanted,
+    ) -> Result<Option<(Version, FileBytes, ContentHash)>, HubError> {
+        let Some(document) = self.document() else { return Err(HubError::Closed) };
+        let version = document.version().clone();
+        if wanted.kind == Kind::Text {
+            let text = Arc::new(document.text().to_text());
+            let bytes: FileBytes = if wanted.form == Form::default() {
+                text.clone().into()
+            } else {
+                encode_text(&text, wanted.form).into()
+            };
+            self.file.text = Some((version.clone(), text));
+            let hash = ContentHash::of(&bytes);
+            self.file.encoded = Some((version.clone(), wanted.form, hash));
+            return Ok(Some((version, bytes, hash)));
+        }
+        let Some(hash) = wanted.content else { return Ok(None) };
+        let bytes = self.hub.content(hash).await?;
+        Ok(bytes.map(|bytes| (version, bytes.into(), ContentHash::from_bytes(hash))))
+    }
+
+    /// A program has held the file open for long: write without exchanging the file under it (docs/decisions/0004).
+    pub(super) async fn patch_held(&mut self, wanted: Option<Wanted>) -> Result<(), HubError> {
+        let (Some(wanted), Some(on_disk)) = (wanted, self.file.on_disk.clone()) else { return Ok(()) };
+        let Some((version, bytes, hash)) = self.bytes_wanted(&wanted).await? else { return Ok(()) };
+        if hash == on_disk.hash || wanted.kind == Kind::Link {
+            return Ok(());
+        }
+        let path = on_disk.path.clone();
+        let patched =
+            self.hub.on_disk(move |folder| folder.append_or_patch(&path, on_disk.hash, &bytes)).await?;
+        if let syncline_disk::Patched::Done { stat, .. } = patched {
+            self.wrote(&wanted, version, hash, stat, None, None);
+        }
+        Ok(())
+    }
+}
