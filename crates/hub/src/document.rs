@@ -183,6 +183,7 @@ impl DocumentTask {
             if (settled || self.is_gated()) && self.is_idle() && self.commands.is_empty() {
                 // From here on senders fail and start a new task, which waits for nothing of ours:
                 // everything is in the journal.
+                self.hub.0.resting.rest(self.id, self.file.rested());
                 self.commands.close();
                 self.leave(&mut together).await;
                 return;
@@ -224,6 +225,7 @@ impl DocumentTask {
             self.settle_file().await;
             self.record_file_state().await;
         }
+        self.hub.0.resting.rest(self.id, self.file.rested());
         self.hub.forget_closed(self.id);
         if self.is_gated() {
             // A first synchronisation brings thousands of documents before it lets any file be touched: their
@@ -270,6 +272,9 @@ impl DocumentTask {
             self.file
                 .restore(file.as_deref(), intent.as_deref(), &loaded.document)
                 .map_err(|error| damaged(error.to_string()))?;
+            if let Some(rested) = self.hub.0.resting.wake(id) {
+                self.file.recall(&rested);
+            }
             self.loaded = Some(loaded);
         }
         self.loaded.as_mut().ok_or(HubError::Closed)

@@ -306,10 +306,14 @@ impl FolderTask {
                 );
                 if reading {
                     // Evidence only: not worth waking a document for.
-                    if let Some(handle) = self.hub.running(doc)
-                        && let Err(TrySendError::Full(_)) = handle.commands.try_send(Command::Hint(what))
-                    {
-                        self.hub.note_loss();
+                    let sent = match self.hub.running(doc) {
+                        Some(handle) => handle.commands.try_send(Command::Hint(what)),
+                        None => Err(TrySendError::Closed(Command::Hint(what))),
+                    };
+                    match sent {
+                        Ok(()) => {}
+                        Err(TrySendError::Closed(Command::Hint(what))) => self.hub.0.resting.see(doc, &what),
+                        Err(_) => self.hub.note_loss(),
                     }
                     return;
                 }

@@ -17,6 +17,7 @@ use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::feed::{ChangeFeed, Feeds};
 use crate::folder::{FolderCommand, FolderTask};
+use crate::resting::Resting;
 use crate::text_session::{Party, TextSession};
 
 /// How many documents' files are brought in step at once.
@@ -81,6 +82,8 @@ pub(crate) struct Inner {
     pub braked: AtomicBool,
     /// How often events of readers were lost: what seemed unread may have been read.
     losses: AtomicU64,
+    /// Who read the files of documents that are not in memory.
+    pub resting: Resting,
     /// Repositories in which git is at work (`None`: the root's), each until when, since the hub's start.
     git: Mutex<HashMap<Option<RelPath>, Duration>>,
     pub started: Instant,
@@ -165,6 +168,7 @@ impl Hub {
             gate: watch::Sender::new(!joined),
             braked: AtomicBool::new(false),
             losses: AtomicU64::new(0),
+            resting: Resting::default(),
             git: Mutex::default(),
             started: Instant::now(),
             visits: Arc::new(Semaphore::new(VISITS)),

@@ -14,6 +14,7 @@ mod folder;
 mod hub;
 mod joining;
 pub mod mirror;
+mod resting;
 mod text_session;
 
 pub use error::HubError;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::hash_of;
 use crate::mirror::{Candidate, Candidates, Displaced, Evidence, FileState, Intent, Maker, OnDisk};
+use crate::resting::Rested;
 
 /// A file that vanished is taken for deleted (or renamed) after this: editors save by renaming, too.
 pub const GRACE: Duration = Duration::from_millis(1000);
@@ -148,6 +149,22 @@ impl FileSession {
         Ok(())
     }
 
+    /// What is to be known of the file's readers while the document is not in memory.
+    pub fn rested(&self) -> Rested {
+        Rested {
+            evidence: self.candidates.evidence(),
+            newest_is_ours: self.candidates.newest().is_some_and(|newest| newest.maker == Maker::Us),
+            opened: self.opened,
+            losses: self.losses,
+        }
+    }
+
+    /// What became known meanwhile.
+    pub fn recall(&mut self, rested: &Rested) {
+        self.candidates.recall(&rested.evidence);
+        (self.opened, self.losses) = (rested.opened, rested.losses);
+    }
+
     /// After a failed commit: everything is read again from the journal and from the file.
     pub fn forget(&mut self) {
         *self = FileSession { visited: true, look_at: Some(Duration::ZERO), ..FileSession::default() };
@@ -244,15 +261,14 @@ impl FileSession {
         let settle = (!self.displaced.is_empty()).then_some(self.settle_at);
         // Only kept while something waits for its time; what waits for a decision is woken by that.
         let write = self.visited.then_some(self.write_at.max(now));
-        let doubted = self.unshown.front().filter(|_| self.seen_by_exchange);
-        let doubted = doubted.map(|unshown| unshown.at + SHOWN_WITHIN);
+        let doubted = self.unshown.front().map(|unshown| unshown.at + SHOWN_WITHIN);
         [self.look_at, settle, write, doubted].into_iter().flatten().min().map(|at| started + at)
     }
 
     /// Whether something is still to be looked at: the document must not leave the memory before.
     pub fn is_waiting(&self) -> bool {
         self.look_at.is_some()
-            || self.seen_by_exchange
+            || !self.unshown.is_empty()
             || self.visited
             || self.rewrite
             || !self.displaced.is_empty()

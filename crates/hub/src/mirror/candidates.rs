@@ -38,6 +38,11 @@ impl Evidence {
         self as u8
     }
 
+    /// The surer reading of two.
+    pub fn min_by_rank(self, other: Option<Evidence>) -> Evidence {
+        other.filter(|other| other.rank() < self.rank()).unwrap_or(self)
+    }
+
     /// Whether somebody read it, as far as can be told.
     pub fn is_reading(self) -> bool {
         matches!(self, Evidence::Read | Evidence::Unknown)
@@ -156,6 +161,21 @@ impl Candidates {
             && evidence.rank() < candidate.evidence.rank()
         {
             candidate.evidence = evidence;
+        }
+    }
+
+    /// What is known of the readers of the versions that we wrote, oldest first.
+    pub fn evidence(&self) -> Vec<(ContentHash, Evidence)> {
+        let ours = self.list.iter().filter(|candidate| candidate.maker == Maker::Us);
+        ours.map(|candidate| (candidate.hash, candidate.evidence)).collect()
+    }
+
+    /// What was known when these versions were last in memory.
+    pub fn recall(&mut self, evidence: &[(ContentHash, Evidence)]) {
+        for candidate in self.list.iter_mut().filter(|candidate| candidate.maker == Maker::Us) {
+            if let Some((_, known)) = evidence.iter().rfind(|(hash, _)| *hash == candidate.hash) {
+                candidate.evidence = *known;
+            }
         }
     }
 
