@@ -117,6 +117,13 @@ pub trait Folder: Send + std::marker::Sync + 'static {
     /// [`DiskError::BadTemporary`], [`DiskError::Io`].
     fn remove_temporary(&self, path: &RelPath, hash: ContentHash) -> Result<bool, DiskError>;
 
+    /// All bytes of a file that somebody may be writing, with the stat it had before and after. `None`: it
+    /// changed meanwhile, is longer than `limit` (bytes), or is no file.
+    ///
+    /// # Errors
+    /// [`DiskError::Unreadable`], [`DiskError::NotADirectory`], [`DiskError::Io`].
+    fn read_held(&self, path: &RelPath, limit: u64) -> Result<Option<(Vec<u8>, FileStat)>, DiskError>;
+
     /// Writes into a file that somebody holds open: if `bytes` begin with what is there, the rest is
     /// appended; otherwise the differing range is overwritten. What is there must have the hash `expect`.
     ///

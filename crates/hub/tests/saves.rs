@@ -149,6 +149,25 @@ async fn files_2_a_slow_writer_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rule_4_what_a_log_that_is_never_closed_gains_is_seen() {
+    let served = serve(&[("log.txt", b"started\n")]).await;
+    let mut b = session(&served, "log.txt").await;
+    b.current().await.unwrap();
+    let mut log = fs::OpenOptions::new().append(true).open(served.path("log.txt")).unwrap();
+    log.write_all(b"one\n").unwrap();
+    while b.current().await.unwrap().text != "started\none\n" {
+        b.changed().await;
+    }
+    // Others' text goes into the same file, and what is written next follows it.
+    b.upload("started\none\nby B\n".into(), None, None).await.unwrap();
+    eventually("B's line is in the file", || served.read("log.txt") == "started\none\nby B\n").await;
+    log.write_all(b"two\n").unwrap();
+    while b.current().await.unwrap().text != "started\none\nby B\ntwo\n" {
+        b.changed().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_2_a_real_truncation_gets_through() {
     let served = serve(&[("notes.txt", OLD.repeat(9).as_bytes())]).await;
     let mut b = session(&served, "notes.txt").await;

@@ -44,12 +44,15 @@ impl DocumentTask {
                 }
                 Ok(())
             }
-            Reading::Busy { .. } => {
+            Reading::Busy { stat } => {
                 let since = *self.file.busy_since.get_or_insert(now);
                 let held = now >= since + HELD_AFTER;
                 self.file.look_at = Some(now + if held { HELD_AFTER / 4 } else { BUSY_RETRY });
                 if held {
                     self.hub.tell(HubEvent::Held { path: path.to_string() });
+                    if self.file.on_disk.as_ref().is_some_and(|on_disk| !on_disk.stat.same_content(&stat)) {
+                        self.enter_growth(path, wanted.clone()).await?;
+                    }
                     return self.patch_held(wanted).await;
                 }
                 Ok(())
@@ -87,6 +90,29 @@ impl DocumentTask {
             self.file.visited = true;
         }
         Ok(())
+    }
+
+    /// A program that never closes its file (a log) is heard all the same: what it has appended is entered.
+    /// Anything else that it is writing may be half of it, and waits for the close.
+    async fn enter_growth(&mut self, path: RelPath, wanted: Option<Wanted>) -> Result<(), HubError> {
+        let read = path.clone();
+        let held = self.hub.on_disk(move |folder| folder.read_held(&read, MAX_DOCUMENT_BYTES as u64)).await?;
+        let (Some((bytes, stat)), Some(on_disk)) = (held, &self.file.on_disk) else { return Ok(()) };
+        let hash = ContentHash::of(&bytes);
+        let newest = self.file.candidates.newest().filter(|newest| newest.hash == on_disk.hash);
+        let (Decoded::Text { text, form }, Some(newest), Some(document)) =
+            (syncline_disk::decode(bytes), newest, self.document())
+        else {
+            return Ok(());
+        };
+        let grew = match newest.text() {
+            Some(before) => text.starts_with(before.as_str()),
+            None => text.starts_with(&document.string_at(&newest.version)),
+        };
+        if hash == on_disk.hash || !grew {
+            return Ok(());
+        }
+        self.enter(path, text.into(), form, hash, stat, wanted, None).await
     }
 
     /// A file that stood still was read.
