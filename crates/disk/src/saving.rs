@@ -425,7 +425,13 @@ impl<M: Medium> OnMedium<M> {
     /// were done: then the save was done all the same, and their event follows.
     fn placed(&self, placing: &Placing<'_>, dir: &M::Dir, written: &FileStat) -> Result<FileStat, DiskError> {
         match self.stat_in(dir, placing.name, placing.path)? {
-            Some(stat) if stat.same_inode(written) => Ok(stat),
+            // Also somebody who wrote into it at once: the stat of our bytes is the one they had before.
+            Some(stat)
+                if stat.same_inode(written)
+                    && (stat.len, stat.mtime_ns) == (written.len, written.mtime_ns) =>
+            {
+                Ok(stat)
+            }
             _ => Ok(*written),
         }
     }

@@ -2,7 +2,7 @@
 //! same text (two formatters after one pull). Merging keeps both copies; one is enough.
 
 use smallvec::SmallVec;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::document::Document;
@@ -30,11 +30,13 @@ impl Document {
     /// The edits, at the newest version, that remove one copy of each text which both the events `new` and
     /// events of `before` that they did not know put in the place of exactly the same characters. `before` is
     /// the version that the document had when the new events came. Only events whose meta is `eligible`
-    /// count. Where two saves as a whole took out the same characters (and some) and put in the same texts at
-    /// the same places, what they only put in counts too; otherwise pure insertions never do. The copy with
-    /// the smaller event id stays; nothing is removed unless all of both is still there.
+    /// count. Pure insertions never do, with one exception: where two saves as a whole took out the same
+    /// characters (and some) and put in the same texts at the same places, the blanks among them do too
+    /// (docs/decisions/0009). The copy with the smaller event id stays; nothing is removed unless all of both is
+    /// still there and the copy that goes stands alone.
     ///
-    /// Where nothing like that happened this costs a look at the events in question.
+    /// Costs a look at the new events; if they are such, one at those they did not know; and if both have a
+    /// text in common, a walk over both.
     pub fn repeated_rewrites(
         &self,
         before: &Version,
@@ -45,13 +47,7 @@ impl Document {
         if theirs.is_empty() {
             return Vec::new();
         }
-        let mut last = SmallVec::new();
-        let mut next = new.start;
-        while next < new.end {
-            next = self.graph.run_from(next, new.end).end;
-            last.push(next - 1);
-        }
-        let version = self.graph.simplify(last);
+        let version = self.heads_of_range(new);
         let unknown_to_them = self.graph.difference(before, &version).only_a;
         let ours = self.saves_in(unknown_to_them.into_iter(), &eligible);
         let texts: HashSet<&str> =
@@ -66,30 +62,56 @@ impl Document {
             let walked = walker.walk(&self.graph, &self.operations, range, None, &mut |_| {});
             debug_assert!(walked.is_ok(), "an event that was accepted has no place");
         }
+        let pieces = || theirs.iter().chain(&ours).flat_map(|save| &save.pieces);
+        let places = Places::of(&walker, pieces().map(|piece| piece.inserts.clone()));
+        let mut wholes: HashMap<(Targets, Vec<&str>), &Save<'_>> = HashMap::new();
+        let mut rewrites: HashMap<(Targets, &str), &Piece<'_>> = HashMap::new();
+        for save in &ours {
+            wholes.entry((targets(&walker, &save.deletes), save.texts())).or_insert(save);
+            for piece in &save.pieces {
+                if let Some(deletes) = &piece.deletes {
+                    rewrites.entry((targets(&walker, [deletes]), piece.text)).or_insert(piece);
+                }
+            }
+        }
         let mut edits = Vec::new();
         for one in &theirs {
-            let whole = ours.iter().find(|other| same_save(&walker, one, other));
+            let whole = wholes.get(&(targets(&walker, &one.deletes), one.texts()));
             let pairs: Vec<(&Piece<'_>, &Piece<'_>)> = match whole {
-                Some(other) => one.pieces.iter().zip(&other.pieces).collect(),
-                None => {
-                    let others = || ours.iter().flat_map(|save| &save.pieces);
-                    let pair =
-                        |piece| Some((piece, others().find(|other| same_rewrite(&walker, piece, other))?));
-                    one.pieces.iter().filter_map(pair).collect()
+                Some(other) if places.same_save(one, other) => one.pieces.iter().zip(&other.pieces).collect(),
+                _ => {
+                    let other = |piece: &Piece<'_>| {
+                        let deletes = piece.deletes.as_ref()?;
+                        rewrites.get(&(targets(&walker, [deletes]), piece.text)).copied()
+                    };
+                    one.pieces.iter().filter_map(|piece| Some((piece, other(piece)?))).collect()
                 }
             };
             for (one, other) in pairs {
                 let id = |piece: &Piece<'_>| self.graph.id_of(piece.inserts.start);
                 let (stays, goes) = if id(one) < id(other) { (one, other) } else { (other, one) };
-                let copy = walker.places_of(goes.inserts.clone());
-                if is_whole(&walker.places_of(stays.inserts.clone()), stays) && is_whole(&copy, goes) {
-                    edits.extend(copy.into_iter().map(Edit::delete));
+                if let (Some(_), Some(copy)) = (places.whole(stays), places.alone(goes)) {
+                    edits.push(Edit::delete(copy));
                 }
             }
         }
         edits.sort_by_key(|edit| edit.range.start);
         edits.dedup();
         edits
+    }
+
+    /// The version of everything that some events, whose numbers follow one another, stand for.
+    fn heads_of_range(&self, new: Range<Lv>) -> Version {
+        let (mut ends, mut next) = (SmallVec::new(), new.start);
+        while next < new.end {
+            let chain = self.graph.run_from(next, new.end);
+            // What another run goes on from is no head.
+            let parents = self.graph.parents_of(chain.start);
+            ends.retain(|end| !parents.heads().contains(end));
+            ends.push(chain.end - 1);
+            next = chain.end;
+        }
+        self.graph.simplify(ends)
     }
 
     /// The saves among some events, as far as they put something in.
@@ -143,10 +165,18 @@ impl Document {
     }
 }
 
-/// The characters that some events deleted: ascending, disjoint.
-fn targets<'a>(walker: &Walker, deletes: impl IntoIterator<Item = &'a Range<Lv>>) -> Vec<Range<Lv>> {
-    let mut out: Vec<Range<Lv>> =
-        deletes.into_iter().flat_map(|range| walker.deleted_by(range.clone())).collect();
+impl<'a> Save<'a> {
+    fn texts(&self) -> Vec<&'a str> {
+        self.pieces.iter().map(|piece| piece.text).collect()
+    }
+}
+
+/// Characters: ascending, disjoint.
+type Targets = Vec<Range<Lv>>;
+
+/// The characters that some events deleted.
+fn targets<'a>(walker: &Walker, deletes: impl IntoIterator<Item = &'a Range<Lv>>) -> Targets {
+    let mut out: Targets = deletes.into_iter().flat_map(|range| walker.deleted_by(range.clone())).collect();
     out.sort_by_key(|range| range.start);
     out.dedup_by(|next, last| {
         let meets = last.end == next.start;
@@ -158,26 +188,53 @@ fn targets<'a>(walker: &Walker, deletes: impl IntoIterator<Item = &'a Range<Lv>>
     out
 }
 
-fn same_save(walker: &Walker, one: &Save<'_>, other: &Save<'_>) -> bool {
-    one.pieces.len() == other.pieces.len()
-        && one.pieces.iter().zip(&other.pieces).all(|(one, other)| one.text == other.text)
-        && targets(walker, &one.deletes) == targets(walker, &other.deletes)
-        // At the same places: then nothing lies between the copies.
-        && one.pieces.iter().zip(&other.pieces).all(|(one, other)| {
-            let (one, other) = (walker.places_of(one.inserts.clone()), walker.places_of(other.inserts.clone()));
-            let ends = |places: &[Range<usize>]| Some(places.first()?.start..places.last()?.end);
-            let beside = ends(&one).zip(ends(&other));
-            beside.is_some_and(|(one, other)| one.end == other.start || other.end == one.start)
+/// Where in the text as it stands the characters are that some events inserted, by the first event of each
+/// insertion: sorted ranges.
+struct Places(HashMap<Lv, Vec<Range<usize>>>);
+
+impl Places {
+    /// Looks all of them up in one pass.
+    fn of(walker: &Walker, inserts: impl Iterator<Item = Range<Lv>>) -> Places {
+        let mut wanted: Vec<Range<Lv>> = inserts.collect();
+        wanted.sort_by_key(|range| range.start);
+        let mut places: HashMap<Lv, Vec<Range<usize>>> = HashMap::new();
+        for (events, at) in walker.standing() {
+            let first = wanted.partition_point(|range| range.end <= events.start);
+            for range in wanted[first..].iter().take_while(|range| range.start < events.end) {
+                let from = at + (range.start.max(events.start) - events.start);
+                let to = at + (range.end.min(events.end) - events.start);
+                let known = places.entry(range.start).or_default();
+                match known.last_mut() {
+                    Some(last) if last.end == from => last.end = to,
+                    _ => known.push(from..to),
+                }
+            }
+        }
+        Places(places)
+    }
+
+    /// From its first character to its last, if all of a piece is still there.
+    fn whole(&self, piece: &Piece<'_>) -> Option<Range<usize>> {
+        let places = self.0.get(&piece.inserts.start)?;
+        let all = places.iter().map(Range::len).sum::<usize>() == piece.inserts.len();
+        all.then_some(places.first()?.start..places.last()?.end)
+    }
+
+    /// The same, if nothing was put between.
+    fn alone(&self, piece: &Piece<'_>) -> Option<Range<usize>> {
+        self.whole(piece).filter(|place| place.len() == piece.inserts.len())
+    }
+
+    /// Whether two saves that took out the same and put in the same did so at the same places (then nothing
+    /// lies between the copies), and only put in blanks where they took out nothing.
+    fn same_save(&self, one: &Save<'_>, other: &Save<'_>) -> bool {
+        one.pieces.iter().zip(&other.pieces).all(|(one, other)| {
+            let blank = |piece: &Piece<'_>| piece.deletes.is_some() || piece.text.trim().is_empty();
+            let beside =
+                |(one, other): (Range<usize>, Range<usize>)| one.end == other.start || other.end == one.start;
+            blank(one) && blank(other) && self.whole(one).zip(self.whole(other)).is_some_and(beside)
         })
-}
-
-fn same_rewrite(walker: &Walker, one: &Piece<'_>, other: &Piece<'_>) -> bool {
-    let (Some(deletes), Some(others)) = (&one.deletes, &other.deletes) else { return false };
-    one.text == other.text && targets(walker, [deletes]) == targets(walker, [others])
-}
-
-fn is_whole(places: &[Range<usize>], piece: &Piece<'_>) -> bool {
-    places.iter().map(Range::len).sum::<usize>() == piece.inserts.len()
+    }
 }
 
 #[cfg(test)]
@@ -237,6 +294,10 @@ mod tests {
         let (one, two) = resolved("\ta=b\n", &formatted, &elsewhere, "file");
         assert_eq!(one, two);
         assert_eq!(one, "    a =  b \n", "insertions at other places are others");
+        // Words are what two people wrote.
+        let counted = [replace(0..1, "2"), Edit::insert(2, "a visit\n")];
+        let (one, two) = resolved("1\n", &counted, &counted, "file");
+        assert_eq!((one.as_str(), two.as_str()), ("2\na visit\na visit\n", "2\na visit\na visit\n"));
     }
 
     #[test]
@@ -262,5 +323,13 @@ mod tests {
         let second = document.edit_at(&start, &[replace(0..3, "a = b")], bob, &meta("file")).unwrap();
         assert_eq!(document.repeated_rewrites(&before, second.events, |_| true), []);
         assert_eq!(document.text().to_string(), "a = b");
+        // Or has something in it.
+        let mut document = Document::new();
+        let start = document.edit(&[Edit::insert(0, "a=b")], ann, &meta("file")).unwrap().version;
+        let first = document.edit_at(&start, &[replace(0..3, "a = b")], bob, &meta("file")).unwrap();
+        document.edit_at(&first.version, &[Edit::insert(3, "=")], bob, &meta("file")).unwrap();
+        let before = document.version().clone();
+        let second = document.edit_at(&start, &[replace(0..3, "a = b")], ann, &meta("file")).unwrap();
+        assert_eq!(document.repeated_rewrites(&before, second.events, |_| true), []);
     }
 }

@@ -318,19 +318,13 @@ impl Walker {
         })
     }
 
-    /// Where in the text as it stands the characters are that these events, which were walked, inserted, as
-    /// far as they still are in it: sorted.
-    pub fn places_of(&self, events: Range<Lv>) -> Vec<Range<usize>> {
-        let (mut now, mut out) = (0, Vec::new());
-        for span in self.list.iter() {
-            let from = events.start.clamp(span.id, span.id + span.len) - span.id;
-            let to = events.end.clamp(span.id, span.id + span.len) - span.id;
-            if from < to && !span.gone {
-                out.push(now + from..now + to);
-            }
-            now += if span.gone { 0 } else { span.len };
-        }
-        out
+    /// The characters of the text as it stands, in order: the events that inserted them, and where the first is.
+    pub fn standing(&self) -> impl Iterator<Item = (Range<Lv>, usize)> {
+        let mut now = 0;
+        self.list.iter().filter(|span| !span.gone).map(move |span| {
+            now += span.len;
+            (span.id..span.id + span.len, now - span.len)
+        })
     }
 
     /// How much longer (or shorter) the text at the walker's version is than the text as it stands.

@@ -181,11 +181,12 @@ impl DocumentTask {
                 self.permit = None;
             }
             if (settled || self.is_gated()) && self.is_idle() && self.commands.is_empty() {
+                self.record_file_state().await;
+                self.hub.0.resting.rest(self.id, self.file.rested());
                 // From here on senders fail and start a new task, which waits for nothing of ours:
                 // everything is in the journal.
-                self.hub.0.resting.rest(self.id, self.file.rested());
                 self.commands.close();
-                self.leave(&mut together).await;
+                self.leave(settled).await;
                 return;
             }
         }
@@ -214,30 +215,18 @@ impl DocumentTask {
         self.file.wake_at(self.hub.0.started, self.hub.uptime()).map_or(idle, |at| at.min(idle))
     }
 
-    /// Commands that were sent before the mailbox closed are still answered.
-    async fn leave(&mut self, together: &mut Vec<Command>) {
-        self.record_file_state().await;
-        while let Ok(command) = self.commands.try_recv() {
-            together.push(command);
-        }
-        if !together.is_empty() {
-            self.handle(together).await;
-            self.settle_file().await;
-            self.record_file_state().await;
-        }
-        self.hub.0.resting.rest(self.id, self.file.rested());
+    /// Commands that were sent before the mailbox closed go to the task that follows this one. This one must not
+    /// carry them out: two tasks would give different events one id.
+    async fn leave(&mut self, settled: bool) {
         self.hub.forget_closed(self.id);
-        if self.is_gated() {
+        while let Ok(command) = self.commands.try_recv() {
+            // Fails only when the hub closes.
+            let _ = self.hub.send(self.id, command).await;
+        }
+        if !settled {
             // A first synchronisation brings thousands of documents before it lets any file be touched: their
             // files' turn comes when the gate opens, and until then none needs its text in memory.
             self.hub.visit([self.id]);
-        }
-        if self.file.is_waiting() {
-            // Asked for something in the last moment: a new task goes on with it.
-            self.hub.visit([self.id]);
-            if let Ok(handle) = self.hub.handle(self.id) {
-                let _ = handle.commands.try_send(Command::Hint(What::Metadata));
-            }
         }
     }
 
@@ -393,6 +382,9 @@ impl DocumentTask {
             Command::Visit { permit } => {
                 if permit.is_some() {
                     self.permit = permit;
+                }
+                if hub.take_look(self.id) {
+                    self.file.hint(&What::Metadata, hub.uptime());
                 }
                 self.file.visit();
             }

@@ -183,7 +183,12 @@ impl DocumentTask {
         let Some(on_disk) = &self.file.on_disk else { return Ok(()) };
         let path = on_disk.path.clone();
         let stat = self.hub.on_disk(move |folder| folder.set_mode(&path, mode)).await?;
+        self.file.seen = None;
         if let Some(on_disk) = &mut self.file.on_disk {
+            if (on_disk.stat.mtime_ns, on_disk.stat.len) != (stat.mtime_ns, stat.len) {
+                // Somebody saved before, and this stat would hide it.
+                self.file.look_at = Some(self.hub.uptime());
+            }
             on_disk.stat = stat;
             self.file.dirty = true;
         }

@@ -335,15 +335,12 @@ impl FolderTask {
         }
     }
 
-    /// Never waits: a document whose mailbox is full will look at its file anyway, and the rescan heals.
+    /// Never waits: a document whose mailbox is full looks at its file when it is visited.
     fn send_hint(&mut self, doc: DocId, what: What) {
         let Ok(handle) = self.hub.handle(doc) else { return };
         if handle.commands.try_send(Command::Hint(what)).is_err() {
             self.hub.forget_closed(doc);
-            self.hub.visit([doc]);
-            if let Ok(handle) = self.hub.handle(doc) {
-                let _ = handle.commands.try_send(Command::Hint(What::Metadata));
-            }
+            self.hub.visit_to_look(doc);
         }
     }
 

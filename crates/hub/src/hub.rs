@@ -89,6 +89,8 @@ pub(crate) struct Inner {
     pub started: Instant,
     pub visits: Arc<Semaphore>,
     to_visit: Mutex<BTreeSet<DocId>>,
+    /// Of which something was seen that their tasks could not be told.
+    to_look: Mutex<BTreeSet<DocId>>,
     visit_wanted: tokio::sync::Notify,
     /// One join at a time: the check and the join are one step.
     pub joins: tokio::sync::Mutex<()>,
@@ -173,6 +175,7 @@ impl Hub {
             started: Instant::now(),
             visits: Arc::new(Semaphore::new(VISITS)),
             to_visit: Mutex::default(),
+            to_look: Mutex::default(),
             visit_wanted: tokio::sync::Notify::new(),
             joins: tokio::sync::Mutex::default(),
             following: Mutex::default(),
@@ -492,6 +495,17 @@ impl Hub {
     pub(crate) fn visit(&self, docs: impl IntoIterator<Item = DocId>) {
         lock(&self.0.to_visit).extend(docs);
         self.0.visit_wanted.notify_one();
+    }
+
+    /// As [`Hub::visit`], and its file is looked at.
+    pub(crate) fn visit_to_look(&self, doc: DocId) {
+        lock(&self.0.to_look).insert(doc);
+        self.visit([doc]);
+    }
+
+    /// Whether the document's file is to be looked at. Asked once.
+    pub(crate) fn take_look(&self, doc: DocId) -> bool {
+        lock(&self.0.to_look).remove(&doc)
     }
 
     pub(crate) fn note_startup(&self, doc: DocId) {

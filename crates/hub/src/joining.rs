@@ -119,10 +119,15 @@ pub(crate) async fn follow(hub: Hub, loser: DocId) {
             hub.0.following.lock().unwrap_or_else(PoisonError::into_inner).remove(&loser);
             return;
         };
-        if hub.heads_of(loser) != joined.loser_at
-            && let Err(error) = pass_on(&hub, loser, &joined).await
-        {
-            hub.tell(HubEvent::Trouble { path: loser.to_string(), what: error.to_string() });
+        if hub.heads_of(loser) != joined.loser_at {
+            match pass_on(&hub, loser, &joined).await {
+                // More may have come meanwhile.
+                Ok(()) if hub.heads_of(loser) != joined.loser_at => continue,
+                Ok(()) => {}
+                Err(error) => {
+                    hub.tell(HubEvent::Trouble { path: loser.to_string(), what: error.to_string() })
+                }
+            }
         }
         tokio::select! {
             () = hub.closed() => return,
@@ -147,7 +152,11 @@ async fn pass_on(hub: &Hub, loser: DocId, joined: &Joined) -> Result<(), HubErro
         .read_journal(move |reader| Ok(reader.request(&read_key)?.and(reader.setting(&wanted)?)))
         .await?
         .and_then(|heads| Heads::decode(&heads).ok());
-    let loser_at = carried.unwrap_or_else(|| now.heads.clone());
+    let now = match carried {
+        Some(heads) => hub.ask(loser, |reply| Command::TextAt { heads, reply }).await?,
+        None => now,
+    };
+    let loser_at = now.heads;
     let then = hub.ask(loser, |reply| Command::TextAt { heads: joined.loser_at.clone(), reply }).await?;
     let union =
         hub.ask(joined.into, |reply| Command::TextAt { heads: joined.union_at.clone(), reply }).await?;

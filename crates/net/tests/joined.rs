@@ -70,8 +70,9 @@ async fn many_files_come_over() {
     eventually("all files", || names.iter().all(|name| joined.kept.read(name) == "some text\n")).await;
 }
 
-/// Two hubs with one file, each saved while there is no connection; they meet again and both have `merged`.
-async fn saved_apart(held: &str, one: &str, other: &str, merged: &str) {
+/// Two hubs with one file, each saved while there is no connection; they meet again and both have `merged`. Then
+/// each is saved once more, with something put after `place`.
+async fn saved_apart(held: &str, one: &str, other: &str, merged: &str, place: &str) {
     let served = serve_folder(&[("a.txt", held)]).await;
     let Served { kept, address, shutdown, task } = served;
     let link = JoinLink::new("127.0.0.1", address.port(), support::token()).unwrap();
@@ -98,6 +99,15 @@ async fn saved_apart(held: &str, one: &str, other: &str, merged: &str) {
         kept.read("a.txt") == merged && joined.kept.read("a.txt") == merged
     })
     .await;
+    let mut now = merged.to_owned();
+    for hub in [&kept, &joined.kept] {
+        now = now.replacen(place, &format!("{place}="), 1);
+        std::fs::write(hub.path("a.txt"), &now).unwrap();
+        eventually("both have the next save", || {
+            kept.read("a.txt") == now && joined.kept.read("a.txt") == now
+        })
+        .await;
+    }
     joined.shutdown.send(true).unwrap();
     joined.task.await.unwrap().unwrap();
     shutdown.send(true).unwrap();
@@ -106,14 +116,16 @@ async fn saved_apart(held: &str, one: &str, other: &str, merged: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_break_both_sides_edits_meet() {
-    saved_apart("one\ntwo\nthree\n", "ONE\ntwo\nthree\n", "one\ntwo\nTHREE\n", "ONE\ntwo\nTHREE\n").await;
+    saved_apart("one\ntwo\nthree\n", "ONE\ntwo\nthree\n", "one\ntwo\nTHREE\n", "ONE\ntwo\nTHREE\n", "ON")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_19_two_formatters_apply_once() {
     let held = "fn main() {\n\tlet a=1;\n\tlet b=2;\n}\n";
     let formatted = "fn main() {\n    let a = 1;\n    let b = 2;\n}\n";
-    saved_apart(held, formatted, formatted, formatted).await;
+    saved_apart(held, formatted, formatted, formatted, "a =").await;
+    saved_apart(held, formatted, formatted, formatted, "   ").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -112,7 +112,11 @@ impl DocumentTask {
     ) -> Result<(), HubError> {
         if self.file.candidates.all().iter().any(|candidate| candidate.hash == hash) {
             // Entered before a kill, or a version that the file held: nothing new.
-            return Ok(());
+            let what = "saved in the moment in which the file was written: a version it had held, no edit";
+            let time_ms = self.hub.now_ms();
+            return self
+                .commit(vec![Record::Decision { doc: self.id, time_ms, what: what.to_owned() }])
+                .await;
         }
         let (hub, meta) = (self.hub.clone(), self.hub.file_meta());
         let mut records = vec![Record::Content { hash: *hash.as_bytes(), bytes: bytes.clone() }];

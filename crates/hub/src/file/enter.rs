@@ -34,6 +34,7 @@ impl DocumentTask {
         let known = self.file.on_disk.is_some() || !candidates.all().is_empty();
         let Some(document) = self.document() else { return Err(HubError::Closed) };
         let now_version = document.version().clone();
+        let named = known_base.is_none();
         let (base, version, base_text) = if let Some(version) = known_base {
             let base_text: Arc<String> = document.string_at(&version).into();
             (Base { index: 0, edit: true, why: Why::Newest }, version, base_text)
@@ -50,7 +51,7 @@ impl DocumentTask {
                 }
             }
         };
-        let base_hash = candidates.all().get(base.index).map(|candidate| candidate.hash);
+        let base_hash = candidates.all().get(base.index).filter(|_| named).map(|candidate| candidate.hash);
         let meta = hub.file_meta();
         let saved_version = if base.edit {
             let edits = diff(&base_text, &text);
@@ -69,6 +70,7 @@ impl DocumentTask {
             let form = Form { bom: form.bom, crlf: form.endings == LineEndings::CrLf };
             self.file.encoded = Some((saved_version.clone(), form, hash));
         }
+        self.file.seen = Some(stat);
         self.set_on_disk(path.clone(), hash, saved_version, stat);
         self.file.rewrite |= !base.edit;
         let why = describe(base.why);

@@ -75,7 +75,7 @@ impl DocumentTask {
         if let Some(id) = displaced {
             self.file.displaced.push(Displaced { id, version: on_disk.version.clone(), hash: on_disk.hash });
         }
-        self.file.on_disk = None;
+        (self.file.on_disk, self.file.seen, self.file.removed) = (None, None, false);
         self.file.missing_since = Some(self.hub.uptime());
         self.file.reported = false;
         self.hub.tell(HubEvent::Deleted { path: on_disk.path.to_string() });
@@ -91,10 +91,15 @@ impl DocumentTask {
         let Some(on_disk) = self.file.on_disk.clone() else { return Ok(()) };
         let (from, target) = (on_disk.path.clone(), to.clone());
         let renamed = self.hub.on_disk(move |folder| folder.rename(&from, &target)).await?;
+        self.file.seen = None;
         let now = self.hub.uptime();
         match renamed {
             Renamed::Done { stat } => {
                 self.hub.tell(HubEvent::Renamed { from: on_disk.path.to_string(), to: to.to_string() });
+                if (on_disk.stat.mtime_ns, on_disk.stat.len) != (stat.mtime_ns, stat.len) {
+                    // Somebody saved before, and this stat would hide it.
+                    self.file.look_at = Some(now);
+                }
                 self.set_on_disk(to, on_disk.hash, on_disk.version, stat);
             }
             Renamed::Missing => {

@@ -112,7 +112,10 @@ impl DocumentTask {
         if hash == on_disk.hash || !grew {
             return Ok(());
         }
-        self.enter(path, text.into(), form, hash, stat, wanted, None).await
+        let entered = self.enter(path, text.into(), form, hash, stat, wanted, None).await;
+        // Its holder may be writing.
+        self.file.seen = None;
+        entered
     }
 
     /// A file that stood still was read.
@@ -135,7 +138,7 @@ impl DocumentTask {
                     self.file.dirty = true;
                     self.hub.note_inode(self.id, &stat);
                 }
-                (self.file.shrunk, self.file.removed) = (None, false);
+                (self.file.shrunk, self.file.removed, self.file.seen) = (None, false, Some(stat));
                 if mode_changed && wanted.is_some() {
                     return self
                         .hub
@@ -209,6 +212,7 @@ impl DocumentTask {
         let joining = alive && before.is_none() && stored.is_some_and(|stored| stored != *hash.as_bytes());
         let Some(document) = self.document() else { return Err(HubError::Closed) };
         let version = document.version().clone();
+        self.file.removed = false;
         self.set_on_disk(path.clone(), hash, version, stat);
         let content = Content { hash: *hash.as_bytes(), len: bytes.len() as u64 };
         let mut records = vec![Record::Content { hash: content.hash, bytes }];

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use syncline_disk::{ContentHash, DisplacedId, RelPath, What};
+use syncline_disk::{ContentHash, DisplacedId, FileStat, RelPath, What};
 use syncline_engine::catalogue::{Form, Kind};
 use syncline_engine::varint::DecodeError;
 use syncline_engine::{Document, Version};
@@ -83,6 +83,9 @@ pub(crate) struct FileSession {
     pub(super) busy_since: Option<Duration>,
     /// Not before this: a failure, a writer, or the pace of writing.
     pub(super) write_at: Duration,
+    /// The file's stat when its bytes were last known to be `on_disk`'s: read with nobody writing, or written by
+    /// us. Not one taken after a change of mode or name, which would hide a save made before it.
+    pub(super) seen: Option<FileStat>,
     /// The file was removed since the last save: the next was not written over it.
     pub(super) removed: bool,
     /// The bytes of a save that was taken for an unchanged old buffer: a second time they are meant.
@@ -258,6 +261,10 @@ impl FileSession {
 
     /// When the session must be called again, if nothing happens before.
     pub fn wake_at(&self, started: Instant, now: Duration) -> Option<Instant> {
+        if !self.settle_first.is_empty() {
+            // Nothing else is done before.
+            return Some(started + self.settle_at);
+        }
         let settle = (!self.displaced.is_empty()).then_some(self.settle_at);
         // Only kept while something waits for its time; what waits for a decision is woken by that.
         let write = self.visited.then_some(self.write_at.max(now));
@@ -312,15 +319,15 @@ impl FileSession {
             }
             return Step::Look;
         }
+        if now >= self.settle_at && !self.displaced.is_empty() {
+            return Step::Settle(0);
+        }
         if self.missing_since.is_some()
             && let (Some(on_disk), Some(wanted)) = (&self.on_disk, wanted)
             && on_disk.path == wanted.path
         {
             // Missing: nothing is written until it is known whether it was deleted or renamed.
             return Step::Nothing;
-        }
-        if now >= self.settle_at && !self.displaced.is_empty() {
-            return Step::Settle(0);
         }
         if now < self.write_at {
             return Step::Nothing;

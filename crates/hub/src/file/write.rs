@@ -30,6 +30,8 @@ impl DocumentTask {
         if let Some(on_disk) = &mut self.file.on_disk
             && on_disk.hash == hash
         {
+            // The same bytes by other events (one of two copies went): the next save is made from these.
+            self.file.candidates.same_text(hash, &version);
             on_disk.version = version;
             self.file.dirty = true;
             return Ok(());
@@ -57,7 +59,7 @@ impl DocumentTask {
             }
             Some(old) => Expect::File(old.hash),
         };
-        let seen = old.as_ref().map(|old| old.stat);
+        let seen = self.file.seen;
         let began = Instant::now();
         let (path, mode, shown) = (wanted.path.clone(), wanted.mode, temporary.clone());
         let link = (wanted.kind == Kind::Link).then(|| String::from_utf8_lossy(&bytes).into_owned());
@@ -144,6 +146,8 @@ impl DocumentTask {
             self.file.candidates.push(candidate);
         }
         self.file.missing_since = None;
+        self.file.removed = false;
+        self.file.seen = Some(stat);
         self.set_on_disk(wanted.path.clone(), hash, version, stat);
     }
 
@@ -183,6 +187,8 @@ impl DocumentTask {
             self.hub.on_disk(move |folder| folder.append_or_patch(&path, on_disk.hash, &bytes)).await?;
         if let syncline_disk::Patched::Done { stat, .. } = patched {
             self.wrote(&wanted, version, hash, stat, None, None);
+            // Its holder may be writing.
+            self.file.seen = None;
         }
         Ok(())
     }

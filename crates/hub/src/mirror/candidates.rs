@@ -116,6 +116,13 @@ impl Candidates {
         self.list.last()
     }
 
+    /// The newest version, if it has these bytes, has them by another version of the document.
+    pub fn same_text(&mut self, hash: ContentHash, version: &Version) {
+        if let Some(newest) = self.list.last_mut().filter(|newest| newest.hash == hash) {
+            newest.version = version.clone();
+        }
+    }
+
     /// The file now holds this.
     pub fn push(&mut self, candidate: Candidate) {
         self.list.push(candidate);
