@@ -145,8 +145,13 @@ impl DocumentTask {
         self.file.visited = false;
         self.file.look_at = None;
         if let Some(on_disk) = self.file.on_disk.take() {
-            self.hub.forget_inode(self.id, &on_disk.stat);
             let _ = self.commit(vec![Record::NoFile(self.id), Record::NoIntent(self.id)]).await;
+            let joined = self.hub.catalogue().get(&self.id).and_then(|entry| entry.joined().cloned());
+            let stat = on_disk.stat;
+            if let Some(joined) = joined {
+                self.hub.inherit(joined.into, on_disk);
+            }
+            self.hub.forget_inode(self.id, &stat);
         }
     }
 

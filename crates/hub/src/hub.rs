@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use syncline_disk::{ContentHash, FileStat, Folder, IgnoreRules, RelPath};
-use syncline_engine::catalogue::{Catalogue, DocId, Field, Kind, Write};
+use syncline_engine::catalogue::{Catalogue, DocId, Field, Joined, Kind, Write};
 use syncline_engine::{AgentId, EventBatch, Heads, Meta};
 use syncline_protocol::replica::Have;
 use syncline_store::{Journal, LogReader, Opener, Record};
@@ -17,6 +17,7 @@ use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::feed::{ChangeFeed, Feeds};
 use crate::folder::{FolderCommand, FolderTask};
+use crate::mirror::OnDisk;
 use crate::resting::Resting;
 use crate::text_session::{Party, TextSession};
 
@@ -91,6 +92,10 @@ pub(crate) struct Inner {
     to_visit: Mutex<BTreeSet<DocId>>,
     /// Of which something was seen that their tasks could not be told.
     to_look: Mutex<BTreeSet<DocId>>,
+    /// Of each document, those that were joined into it, and its version with their texts.
+    unions: Mutex<HashMap<DocId, Vec<(DocId, Heads)>>>,
+    /// Files of documents that were joined into these, which are theirs now.
+    inherited: Mutex<HashMap<DocId, OnDisk>>,
     visit_wanted: tokio::sync::Notify,
     /// One join at a time: the check and the join are one step.
     pub joins: tokio::sync::Mutex<()>,
@@ -176,6 +181,8 @@ impl Hub {
             visits: Arc::new(Semaphore::new(VISITS)),
             to_visit: Mutex::default(),
             to_look: Mutex::default(),
+            unions: Mutex::default(),
+            inherited: Mutex::default(),
             visit_wanted: tokio::sync::Notify::new(),
             joins: tokio::sync::Mutex::default(),
             following: Mutex::default(),
@@ -185,6 +192,7 @@ impl Hub {
             closing: watch::Sender::new(false),
         };
         let hub = Hub(Arc::new(inner));
+        hub.note_unions(catalogue.iter().filter_map(|(doc, entry)| Some((*doc, entry.joined()?.clone()))));
         if stored_id.is_none() {
             let value = hub.folder_id().to_vec();
             hub.commit(vec![Record::Setting { name: "folder_id".into(), value }]).await?;
@@ -323,6 +331,10 @@ impl Hub {
             });
             published.merge_vector(vector);
         }
+        self.note_unions(writes.iter().filter_map(|write| match &write.field {
+            Field::Joined(joined) => Some((write.doc, joined.clone())),
+            _ => None,
+        }));
         self.0.catalogue_changes.send_modify(|count| *count += 1);
         self.visit(writes.iter().map(|write| write.doc));
     }
@@ -506,6 +518,35 @@ impl Hub {
     /// Whether the document's file is to be looked at. Asked once.
     pub(crate) fn take_look(&self, doc: DocId) -> bool {
         lock(&self.0.to_look).remove(&doc)
+    }
+
+    fn note_unions(&self, joined: impl Iterator<Item = (DocId, Joined)>) {
+        let mut unions = lock(&self.0.unions);
+        for (loser, joined) in joined {
+            let of = unions.entry(joined.into).or_default();
+            of.retain(|(other, _)| *other != loser);
+            of.push((loser, joined.union_at));
+        }
+    }
+
+    /// The documents that were joined into this one, and its version with the text of each.
+    pub(crate) fn unions_of(&self, doc: DocId) -> Vec<(DocId, Heads)> {
+        lock(&self.0.unions).get(&doc).cloned().unwrap_or_default()
+    }
+
+    /// The file of a document that was joined into `doc` is `doc`'s now.
+    pub(crate) fn inherit(&self, doc: DocId, file: OnDisk) {
+        lock(&self.0.inherited).insert(doc, file);
+        self.visit([doc]);
+    }
+
+    pub(crate) fn take_inherited(&self, doc: DocId) -> Option<OnDisk> {
+        lock(&self.0.inherited).remove(&doc)
+    }
+
+    /// Whether a document has a file here, as far as is known.
+    pub(crate) fn has_file(&self, doc: DocId) -> bool {
+        lock(&self.0.inodes).values().any(|of| *of == doc)
     }
 
     pub(crate) fn note_startup(&self, doc: DocId) {

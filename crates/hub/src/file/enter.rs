@@ -31,7 +31,7 @@ impl DocumentTask {
         // git removes a file and makes it anew; others may save in the repository at the same time.
         let git = std::mem::take(&mut self.file.removed) && hub.git_at_work(&path);
         let candidates = self.file.candidates.clone();
-        let known = self.file.on_disk.is_some() || !candidates.all().is_empty();
+        let known = !candidates.all().is_empty();
         let Some(document) = self.document() else { return Err(HubError::Closed) };
         let now_version = document.version().clone();
         let named = known_base.is_none();

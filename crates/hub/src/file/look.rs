@@ -1,6 +1,5 @@
 //! Looking at the file, and what was found there.
 
-use std::time::Duration;
 use syncline_disk::{ContentHash, Decoded, FileStat, LineEndings, Reading, RelPath};
 use syncline_engine::Version;
 use syncline_engine::catalogue::{Content, Field, Form, Kind};
@@ -79,6 +78,23 @@ impl DocumentTask {
 
     /// The catalogue wants a file and we have none: take up one that is there already, or write one.
     pub(super) async fn adopt(&mut self, wanted: Wanted) -> Result<(), HubError> {
+        let Some(document) = self.document() else { return Err(HubError::Closed) };
+        let unions = self.hub.unions_of(self.id);
+        if unions.iter().any(|(loser, at)| document.local(at).is_err() || self.hub.has_file(*loser)) {
+            // Another document was joined into this one, and the union is still on its way: entered before it
+            // came, the text of the other's file would be there twice.
+            self.hub.visit(unions.into_iter().map(|(loser, _)| loser));
+            self.file.write_at = self.hub.uptime() + ARRIVAL_RETRY;
+            self.file.visited = true;
+            return Ok(());
+        }
+        if let Some(inherited) = self.hub.take_inherited(self.id).filter(|file| file.path == wanted.path) {
+            // All of it is in the other document's events, which are carried over: it is to be replaced.
+            let version = document.version().clone();
+            self.set_on_disk(inherited.path, inherited.hash, version, inherited.stat);
+            self.file.rewrite = true;
+            return Ok(());
+        }
         self.look(Some(wanted)).await?;
         if self.file.on_disk.is_none()
             && self.file.missing_since.is_some()
@@ -86,7 +102,7 @@ impl DocumentTask {
         {
             // A document whose events are still on their way: do not show an empty file for a moment.
             let (now, since) = (self.hub.uptime(), self.file.missing_since.unwrap_or_default());
-            self.file.write_at = self.file.write_at.max((since + Duration::from_millis(60)).max(now));
+            self.file.write_at = self.file.write_at.max((since + ARRIVAL_RETRY).max(now));
             self.file.visited = true;
         }
         Ok(())

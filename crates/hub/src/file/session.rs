@@ -29,6 +29,8 @@ pub(super) const SETTLE_EVERY: Duration = Duration::from_millis(500);
 /// The watch tells of our own exchange within this, where it tells of anything; after it, a save that raced
 /// with it is judged without knowing who read what.
 pub(super) const SHOWN_WITHIN: Duration = Duration::from_millis(500);
+/// A document whose events are still on their way is looked at again after this.
+pub(super) const ARRIVAL_RETRY: Duration = Duration::from_millis(60);
 /// How many of our own exchanges the watch may still have to tell of.
 pub(super) const MAX_UNSHOWN: usize = 32;
 
