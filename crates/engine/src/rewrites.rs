@@ -32,7 +32,7 @@ impl Document {
     /// the version that the document had when the new events came. Only events whose meta is `eligible`
     /// count. Pure insertions never do, with one exception: where two saves as a whole took out the same
     /// characters (and some) and put in the same texts at the same places, the blanks among them do too
-    /// (docs/decisions/0009). The copy with the smaller event id stays; nothing is removed unless all of both is
+    /// (docs/decisions/0010). The copy with the smaller event id stays; nothing is removed unless all of both is
     /// still there and the copy that goes stands alone.
     ///
     /// Costs a look at the new events; if they are such, one at those they did not know; and if both have a
