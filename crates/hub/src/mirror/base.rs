@@ -123,17 +123,18 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
             return if foreign { unchanged } else { meant(Why::Newest) };
         }
     }
-    let Some(held) = text_of(newest) else { return meant(Why::Newest) };
+    considered.retain(|&index| may_be_known(save, index));
+    // The others are compared with the newest that the maker can have known.
+    let newest_known = considered.last().copied().unwrap_or(newest);
+    let Some(held) = text_of(newest_known) else { return meant(Why::Newest) };
     let to_newest = diff_cost(held, save.text);
     let taken_back = diff(held, save.text);
-    considered.retain(|&index| may_be_known(save, index));
     let best = considered
         .iter()
         .filter_map(|&index| {
             let text = text_of(index)?;
-            let cost = if index == newest { to_newest } else { diff_cost(text, save.text) };
-            let likely = index == newest
-                || !considered.contains(&newest)
+            let cost = if index == newest_known { to_newest } else { diff_cost(text, save.text) };
+            let likely = index == newest_known
                 || match knows(text, held, save.text, &taken_back) {
                     Some(knows) => !knows,
                     None => cost.weight().0 * 100 < to_newest.weight().0 * MUCH_LESS_PERCENT,
@@ -330,6 +331,21 @@ mod tests {
             ("one A\ntwo mknew000066ztatlh\n", Us, Read),
         ];
         assert_eq!(infer(&held, "one A\ntwo mknew000068mofkvb\n", |_| {}), (2, true, Why::LeastChange));
+    }
+
+    #[test]
+    fn words_alike_by_chance_in_a_version_before_the_one_that_was_read() {
+        let held = [
+            ("line 03 mknew000101ppfbdc\nline 15 mknew000102ygxiga\n", Us, Read),
+            ("line 03 mknew000101ppfbdc\nline 15 mknew000104ubdpka\n", Us, Unread),
+            ("line 03 mknew000103iwevqq\nline 15 mknew000102ygxiga\n", Other, Read),
+            ("line 03 mknew000103iwevqq\nline 15 mknew000104ubdpka\n", Us, Read),
+            ("line 03 mknew000103iwevqq\nline 15 mknew000106pbqkcw\n", Us, Unread),
+        ];
+        assert_eq!(
+            infer(&held, "line 03 mknew000105pjoylc\nline 15 mknew000104ubdpka\n", |_| {}),
+            (3, true, Why::Stale)
+        );
     }
 
     #[test]
