@@ -33,7 +33,7 @@ mod walker;
 pub use batch::{Change, EventBatch, EventRun, MergeError};
 pub use diff::{DiffCost, diff, diff_cost, line_hunks};
 pub use document::{Applied, Document, Merged};
-pub use edit::{Edit, EditError, apply_to_str, byte_offset, check_batch};
+pub use edit::{Composer, Edit, EditError, apply_to_str, byte_offset, check_batch};
 pub use id::{AgentId, EventId, Heads, MAX_AGENT_BYTES};
 pub use meta::Meta;
 pub use text::Text;

@@ -80,6 +80,8 @@ codes! {
     Timeout = "timeout", "try again";
     /// More at once than is allowed.
     TooMany = "too_many", "wait for the answers before sending more";
+    /// The session was taken over by a newer connection.
+    Replaced = "replaced", "only one connection at a time can have a session; draw another one";
     /// The hub is going away.
     Closing = "closing", "connect again";
     /// A fault of this program or its machine.

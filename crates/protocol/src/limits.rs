@@ -90,3 +90,47 @@ pub const MAX_REQUEST_ID: usize = 4_096;
 
 /// How deeply JSON may be nested.
 pub const MAX_DEPTH: usize = 16;
+
+/// The longest line or message on a `diffsync` connection, in bytes; a whole text, escaped as JSON. Also what
+/// a compressed one may unpack to.
+pub const MAX_LINE: usize = MAX_CONTENT_MESSAGE;
+
+/// How many edits one `ClientSync` may carry: a client whose messages get lost adds one each time it tries.
+pub const MAX_SYNC_EDITS: usize = 64;
+
+/// How many steps all deltas of one message may have. A change of more places is sent as one replacement.
+pub const MAX_DELTA_STEPS: usize = 1 << 17;
+
+/// How many documents one `diffsync` connection may have open.
+pub const MAX_OPEN_DOCUMENTS: usize = 16;
+
+/// How many compressions a `Connect` may offer.
+pub const MAX_PACKINGS: usize = 8;
+
+/// `diffsync` messages of fewer bytes are not compressed: it would cost more than it saves.
+pub const MIN_PACKED: usize = 1 << 10;
+
+/// How many changes an answer to `History` names.
+pub const MAX_HISTORY: usize = 100;
+
+/// A `diffsync` peer that says nothing else sends a `Ping` this often.
+pub const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// A `diffsync` connection from which nothing came for so long is closed; its session is kept.
+pub const SILENCE_CLOSE: Duration = Duration::from_secs(120);
+
+/// How long a `diffsync` client waits for an answer before it sends again; it doubles up to
+/// [`MAX_ANSWER_WAIT`].
+pub const ANSWER_WAIT: Duration = Duration::from_secs(2);
+
+/// The longest wait for an answer.
+pub const MAX_ANSWER_WAIT: Duration = Duration::from_secs(16);
+
+/// How often a `diffsync` client asks for news if no `Poke` comes; it doubles while nothing happens.
+pub const POLL: Duration = Duration::from_millis(500);
+
+/// The longest pause between two such questions.
+pub const MAX_POLL: Duration = Duration::from_secs(15);
+
+/// How long a `diffsync` session that nobody uses is kept.
+pub const SESSION_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorCode, ProtocolError};
+use crate::json::{bad, check_depth, describe};
 use crate::limits;
 
 /// Who asks, for which document.
@@ -67,9 +68,8 @@ struct Raw {
 impl Request {
     /// Reads a message. Whatever is wrong with it is one error, and nothing of it is done.
     pub fn parse(text: &str) -> Result<Request, ProtocolError> {
-        let bad = |what: String| ProtocolError::new(ErrorCode::BadMessage, what);
         check_depth(text)?;
-        let raw: Raw = serde_json::from_str(text).map_err(|error| bad(describe(&error)))?;
+        let raw: Raw = serde_json::from_str(text).map_err(|error| describe(&error))?;
         let short = [
             (&raw.token, limits::MAX_NAME, "token"),
             (&raw.name, limits::MAX_NAME, "name"),
@@ -95,7 +95,7 @@ impl Request {
                 Some(_) => Err(ProtocolError::new(ErrorCode::Unsupported, "the only mode is \"content\"")),
             },
             "update_request" => {
-                let content = raw.content.ok_or_else(|| bad("update_request without content".to_owned()))?;
+                let content = raw.content.ok_or_else(|| bad("update_request without content"))?;
                 if content.len() > limits::MAX_DOCUMENT_BYTES {
                     let message = format!("the content has {} bytes", content.len());
                     return Err(ProtocolError::new(ErrorCode::TooLarge, message));
@@ -104,42 +104,9 @@ impl Request {
                 Ok(Request::Update(Update { content, base, document, request_id }))
             }
             "ping" => Ok(Request::Ping),
-            _ => Err(bad("an unknown type; known are hello, update_request and ping".to_owned())),
+            _ => Err(bad("an unknown type; known are hello, update_request and ping")),
         }
     }
-}
-
-/// What serde says without repeating the message's own text, which may be private.
-fn describe(error: &serde_json::Error) -> String {
-    let what = match error.classify() {
-        serde_json::error::Category::Eof => "it ends early",
-        serde_json::error::Category::Syntax => "it is not JSON",
-        serde_json::error::Category::Data => "a key is missing, twice there, or not a string",
-        serde_json::error::Category::Io => "it cannot be read",
-    };
-    format!("not a message: {what} (line {}, column {})", error.line(), error.column())
-}
-
-/// Refuses deep nesting before anything is parsed: what is ignored is skipped by serde without a limit.
-fn check_depth(text: &str) -> Result<(), ProtocolError> {
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => {
-                depth += 1;
-                if depth > limits::MAX_DEPTH {
-                    let message = format!("nested more than {} deep", limits::MAX_DEPTH);
-                    return Err(ProtocolError::new(ErrorCode::BadMessage, message));
-                }
-            }
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// The answers, in the order in which their keys are written.

@@ -1,0 +1,593 @@
+//! The client's end: a text that somebody edits, kept in step with a hub's document.
+//!
+//! What was typed is an edit of the shadow, what the hub sends is an edit of the shadow, and the one is rebased
+//! over the other: no text is searched for a context, and nothing typed is lost, whatever the network does. A
+//! request carries everything that was not acknowledged; at most one is under way.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use syncline_engine::{Edit, diff};
+
+use super::checksum::Sum;
+use super::message::{
+    ClientReturn, ClientSync, Connect, ConnectOk, HistoryEntry, Request, Response, Resync, ServerSync,
+};
+use super::packing::{ZLIB, pack, unpack};
+use super::rebase::{composed, rebase};
+use super::server::delta_of;
+use super::session_id::SessionId;
+use super::summed_text::SummedText;
+use crate::error::{ErrorCode, ProtocolError};
+use crate::limits;
+
+/// Edits beyond this many are not given a number of their own while requests get lost: they wait in the text.
+const MAX_SENT: usize = 16;
+
+/// Answers in a row that do not fit before a fresh start is asked for.
+const MAX_MISFITS: u32 = 2;
+
+/// Who the client is, and what it wants.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// 128 random bits, drawn by the caller.
+    pub session: SessionId,
+    /// The document's path; without one, the only one there is.
+    pub doc: Option<String>,
+    /// The token.
+    pub auth: Option<String>,
+    /// A readable name.
+    pub name: Option<String>,
+    /// Whether to offer compression.
+    pub compress: bool,
+}
+
+/// Everything that can happen to a client.
+#[derive(Clone, Debug)]
+pub enum ClientInput {
+    /// A connection stands.
+    Connected,
+    /// It is gone; the caller dials again.
+    Disconnected,
+    /// A line, or a text message, came.
+    Received(String),
+    /// Somebody edits: a sorted batch against [`Client::text`].
+    Edited(Vec<Edit>),
+    /// Somebody asks what happened to the document.
+    AskHistory,
+    /// Time has passed; wanted at [`Client::wake_at`].
+    Tick,
+}
+
+/// What is to be done, or told to whoever edits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClientOutput {
+    /// Send this, as a line or a message.
+    Send(String),
+    /// The document is open.
+    Opened(ConnectOk),
+    /// Others changed the text: what they did, as a batch against the shadow before.
+    Changed(Vec<Edit>),
+    /// Everything that was typed is durable at the hub.
+    Saved,
+    /// Both sides began anew; nothing typed was lost.
+    Resynced,
+    /// What was asked for.
+    History(Vec<HistoryEntry>),
+    /// The hub says that something was wrong; the connection goes on.
+    Refused(ProtocolError),
+    /// Close the connection and dial again.
+    Redial(String),
+    /// Close the connection; dialing again would not help.
+    GiveUp(ProtocolError),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Offline,
+    /// The `Connect` is under way.
+    Greeting,
+    Live,
+}
+
+/// An edit that the hub may have.
+#[derive(Clone, Debug)]
+struct Sent {
+    base_n: u64,
+    /// The shadow before it.
+    before: SummedText,
+    edits: Vec<Edit>,
+    delta: Arc<super::Delta>,
+}
+
+/// What is told to a hub that has forgotten the session.
+#[derive(Clone, Debug)]
+struct Returning {
+    /// What the shadow was before everything that the hub may not have.
+    before: SummedText,
+    /// Under which number, and so with which text, it was told. It is told again in the same words: told in
+    /// others, what the hub has entered already would be entered once more.
+    seq: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    seq: u64,
+    until: Duration,
+}
+
+/// How often things happened, for whoever wants to know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Requests sent.
+    pub requests: u64,
+    /// Answers taken.
+    pub answers: u64,
+    /// Requests that were not answered in time.
+    pub timeouts: u64,
+    /// Fresh starts.
+    pub resyncs: u64,
+    /// Edits of this client that the hub has.
+    pub acknowledged: u64,
+    /// Edits of others.
+    pub received: u64,
+    /// Connections.
+    pub connections: u64,
+}
+
+/// The client's end of a session on one document.
+#[derive(Clone, Debug)]
+pub struct Client {
+    settings: Settings,
+    phase: Phase,
+    /// The document's path, once the hub has said it.
+    doc: String,
+    /// What the hub has, or will have once it has all that was sent.
+    shadow: SummedText,
+    /// What was typed since: a batch against the shadow.
+    local: Vec<Edit>,
+    text: SummedText,
+    n: u64,
+    m: u64,
+    sent: VecDeque<Sent>,
+    seq: u64,
+    flight: Option<Flight>,
+    /// A session was opened once: there is something to come back to.
+    known: bool,
+    /// The hub had forgotten the session.
+    returning: Option<Returning>,
+    /// There is a reason to send at once.
+    again: bool,
+    wait: Duration,
+    poll: Duration,
+    next_poll: Duration,
+    misfits: u32,
+    heard: Duration,
+    said: Duration,
+    packing: bool,
+    unsaved: bool,
+    counts: Counts,
+}
+
+impl Client {
+    /// A client that has no connection and no text yet.
+    pub fn new(settings: Settings) -> Client {
+        Client {
+            settings,
+            phase: Phase::Offline,
+            doc: String::new(),
+            shadow: SummedText::new(),
+            local: Vec::new(),
+            text: SummedText::new(),
+            n: 0,
+            m: 0,
+            sent: VecDeque::new(),
+            seq: 0,
+            flight: None,
+            known: false,
+            returning: None,
+            again: false,
+            wait: limits::ANSWER_WAIT,
+            poll: limits::POLL,
+            next_poll: Duration::ZERO,
+            misfits: 0,
+            heard: Duration::ZERO,
+            said: Duration::ZERO,
+            packing: false,
+            unsaved: false,
+            counts: Counts::default(),
+        }
+    }
+
+    /// The text as whoever edits sees it.
+    pub fn text(&self) -> &SummedText {
+        &self.text
+    }
+
+    /// The document's path, once it is known.
+    pub fn doc(&self) -> &str {
+        &self.doc
+    }
+
+    /// Whether everything that was typed is durable at the hub.
+    pub fn is_saved(&self) -> bool {
+        self.local.is_empty() && self.sent.is_empty() && self.returning.is_none()
+    }
+
+    /// Whether a connection stands and the document is open.
+    pub fn is_live(&self) -> bool {
+        self.phase == Phase::Live
+    }
+
+    /// The client's version, and the server's that the client has.
+    pub fn numbers(&self) -> (u64, u64) {
+        (self.n, self.m)
+    }
+
+    /// How often things happened.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// When a [`ClientInput::Tick`] is wanted; `None`: only when something happens.
+    pub fn wake_at(&self) -> Option<Duration> {
+        let silence = self.heard + limits::SILENCE_CLOSE;
+        match self.phase {
+            Phase::Offline => None,
+            Phase::Greeting => Some(self.heard + limits::HEAD_TIMEOUT),
+            Phase::Live => {
+                let work = self.flight.map_or(self.next_poll, |flight| flight.until);
+                Some(work.min(self.said + limits::HEARTBEAT).min(silence))
+            }
+        }
+    }
+
+    /// Takes what happened at `now` (any clock that does not go back) and returns what to do, in order.
+    pub fn handle(&mut self, input: ClientInput, now: Duration) -> Vec<ClientOutput> {
+        let mut out = Vec::new();
+        match input {
+            ClientInput::Connected => self.connected(now, &mut out),
+            ClientInput::Disconnected => {
+                self.phase = Phase::Offline;
+                self.flight = None;
+            }
+            ClientInput::Received(line) => {
+                self.heard = now;
+                if let Err(error) = self.received(&line, now, &mut out) {
+                    out.push(ClientOutput::Redial(error.to_string()));
+                }
+            }
+            ClientInput::Edited(edits) => self.edited(&edits),
+            ClientInput::AskHistory => {
+                if self.phase == Phase::Live {
+                    self.send(Request::History { doc: self.doc.clone() }, now, &mut out);
+                }
+            }
+            ClientInput::Tick => self.tick(now, &mut out),
+        }
+        if self.phase == Phase::Live {
+            self.step(now, &mut out);
+            if self.unsaved && self.is_saved() {
+                self.unsaved = false;
+                out.push(ClientOutput::Saved);
+            }
+        }
+        out
+    }
+
+    fn send(&mut self, request: Request, now: Duration, out: &mut Vec<ClientOutput>) {
+        self.said = now;
+        out.push(ClientOutput::Send(pack(request.to_json(), self.packing)));
+    }
+
+    fn connected(&mut self, now: Duration, out: &mut Vec<ClientOutput>) {
+        (self.phase, self.packing, self.flight) = (Phase::Greeting, false, None);
+        (self.heard, self.wait) = (now, limits::ANSWER_WAIT);
+        self.counts.connections += 1;
+        let Settings { session, doc, auth, name, compress } = self.settings.clone();
+        let compress = if compress { vec![ZLIB.to_owned()] } else { Vec::new() };
+        // Once the path is known it is asked for: "the only one" may be another one later.
+        let doc = if self.known { Some(self.doc.clone()) } else { doc };
+        self.send(Request::Connect(Connect { session: Some(session), doc, auth, name, compress }), now, out);
+    }
+
+    fn edited(&mut self, edits: &[Edit]) {
+        // What does not fit the text is a fault of whoever calls; nothing of it is taken.
+        let Ok(text) = self.text.edited(edits) else { return };
+        if edits.iter().all(Edit::is_empty) {
+            return;
+        }
+        self.text = text;
+        self.local = composed(&self.local, edits);
+        (self.again, self.unsaved) = (true, true);
+    }
+
+    fn tick(&mut self, now: Duration, out: &mut Vec<ClientOutput>) {
+        let silence =
+            if self.phase == Phase::Greeting { limits::HEAD_TIMEOUT } else { limits::SILENCE_CLOSE };
+        if self.phase != Phase::Offline && now.saturating_sub(self.heard) >= silence {
+            out.push(ClientOutput::Redial(format!("the hub said nothing for {} s", silence.as_secs())));
+            return;
+        }
+        if self.phase != Phase::Live {
+            return;
+        }
+        if self.flight.is_some_and(|flight| now >= flight.until) {
+            self.flight = None;
+            self.counts.timeouts += 1;
+            self.wait = (self.wait * 2).min(limits::MAX_ANSWER_WAIT);
+            self.again = true;
+        }
+        if self.flight.is_none() && now >= self.next_poll {
+            self.again = true;
+            self.poll = (self.poll * 2).min(limits::MAX_POLL);
+        }
+        if now.saturating_sub(self.said) >= limits::HEARTBEAT {
+            self.send(Request::Ping, now, out);
+        }
+    }
+
+    /// Sends a request if there is a reason and none is under way.
+    fn step(&mut self, now: Duration, out: &mut Vec<ClientOutput>) {
+        if self.flight.is_some() || !self.again {
+            return;
+        }
+        self.again = false;
+        let doc = self.doc.clone();
+        let told = self.returning.as_ref().and_then(|returning| returning.seq);
+        let seq = told.unwrap_or(self.seq + 1);
+        self.seq = self.seq.max(seq);
+        let request = match &mut self.returning {
+            Some(returning) => {
+                if told.is_none() {
+                    self.shadow = self.text.clone();
+                    self.local.clear();
+                    returning.seq = Some(seq);
+                }
+                let (shadow, sum) = (returning.before.to_string(), returning.before.sum());
+                Request::Return(ClientReturn { doc, seq, shadow, text: self.shadow.to_string(), sum })
+            }
+            None => {
+                self.take_up_local();
+                let edits = self.sent.iter().map(|sent| (sent.base_n, sent.delta.clone())).collect();
+                let sum = (self.misfits <= MAX_MISFITS).then(|| self.shadow.sum());
+                Request::Sync(ClientSync { doc, session: None, seq, m_ack: self.m, edits, sum })
+            }
+        };
+        self.flight = Some(Flight { seq, until: now + self.wait });
+        self.next_poll = now + self.poll;
+        self.counts.requests += 1;
+        self.send(request, now, out);
+    }
+
+    /// Gives what was typed a number: it is an edit that the hub may have from now on.
+    fn take_up_local(&mut self) {
+        if self.local.is_empty() || self.sent.len() >= MAX_SENT {
+            return;
+        }
+        let edits = std::mem::take(&mut self.local);
+        let before = std::mem::replace(&mut self.shadow, self.text.clone());
+        let delta = Arc::new(delta_of(&edits, before.chars(), &self.shadow));
+        self.sent.push_back(Sent { base_n: self.n, before, edits, delta });
+        self.n += 1;
+    }
+
+    fn received(
+        &mut self,
+        line: &str,
+        now: Duration,
+        out: &mut Vec<ClientOutput>,
+    ) -> Result<(), ProtocolError> {
+        let json = unpack(line, self.packing, limits::MAX_LINE)?;
+        match Response::parse(&json)? {
+            Response::ConnectOk(ok) => self.opened(ok, now, out)?,
+            Response::Sync(sync) => self.synced(&sync, now, out),
+            Response::Resync(resync) => self.resynced(&resync, now, out)?,
+            Response::Poke { doc } => {
+                if doc == self.doc {
+                    self.lively(now);
+                    self.again = true;
+                }
+            }
+            Response::History { entries, .. } => out.push(ClientOutput::History(entries)),
+            Response::Ping => self.send(Request::Pong, now, out),
+            Response::Pong => {}
+            Response::Disconnect => out.push(ClientOutput::Redial("the hub goes away".to_owned())),
+            Response::Error(error) => self.refused(error, now, out),
+        }
+        Ok(())
+    }
+
+    /// Something happened: ask often for a while.
+    fn lively(&mut self, now: Duration) {
+        self.poll = limits::POLL;
+        self.next_poll = self.next_poll.min(now + self.poll);
+    }
+
+    fn refused(&mut self, error: ProtocolError, now: Duration, out: &mut Vec<ClientOutput>) {
+        use ErrorCode::{
+            Closing, Forbidden, NotText, Replaced, Timeout, Unauthorized, UnknownDocument, UnsupportedVersion,
+        };
+        match error.code {
+            Unauthorized | Forbidden | NotText | UnknownDocument | UnsupportedVersion | Replaced => {
+                out.push(ClientOutput::GiveUp(error));
+            }
+            Closing | Timeout => out.push(ClientOutput::Redial(error.to_string())),
+            _ => {
+                // The request is not carried out (the disk is full, say): it is sent again after a pause.
+                if let Some(flight) = &mut self.flight {
+                    flight.until = now + self.wait;
+                }
+                out.push(ClientOutput::Refused(error));
+            }
+        }
+    }
+
+    fn opened(
+        &mut self,
+        ok: ConnectOk,
+        now: Duration,
+        out: &mut Vec<ClientOutput>,
+    ) -> Result<(), ProtocolError> {
+        if self.phase != Phase::Greeting {
+            return Ok(());
+        }
+        let bad = |what| Err(ProtocolError::new(ErrorCode::BadMessage, what));
+        if self.known && ok.doc != self.doc {
+            return bad("the hub opened another document");
+        }
+        self.packing = ok.compress.as_deref() == Some(ZLIB);
+        self.seq = self.seq.max(ok.last_seq);
+        if ok.resumed {
+            if !self.known && self.n == 0 && ok.n > 0 {
+                return bad("the hub knows this session, this client does not: draw another session");
+            }
+            let told = self.returning.as_ref().and_then(|returning| returning.seq);
+            if told.is_some_and(|seq| ok.last_seq >= seq) {
+                // It has entered what it was told; only its answer was lost.
+                self.returning = None;
+            }
+        } else {
+            let Some(text) = &ok.text else { return bad("a new session without a text") };
+            let text = SummedText::from(text.as_str());
+            if text.sum() != ok.sum {
+                return bad("the text does not have the checksum that came with it");
+            }
+            self.forgotten(text, &ok);
+        }
+        self.doc.clone_from(&ok.doc);
+        (self.phase, self.known) = (Phase::Live, true);
+        (self.poll, self.next_poll) = (limits::POLL, now + limits::POLL);
+        // A new session has what it needs; one that is resumed hears what it missed, and sends what it has.
+        self.again = ok.resumed || !self.is_saved();
+        out.push(ClientOutput::Opened(ok));
+        Ok(())
+    }
+
+    /// The hub has no such session (any more), and begins a new one with this text.
+    fn forgotten(&mut self, text: SummedText, ok: &ConnectOk) {
+        // Before anything was opened, what was typed was typed into an empty text.
+        let before = self.returning.take().map(|returning| returning.before);
+        let before = before.or_else(|| self.sent.front().map(|sent| sent.before.clone()));
+        let before = before.unwrap_or_else(|| self.shadow.clone());
+        self.sent.clear();
+        (self.n, self.m) = (ok.n, ok.m);
+        if before.sum() == self.text.sum() {
+            // Nothing was typed that the hub may not have.
+            self.shadow = text.clone();
+            self.text = text;
+            self.local.clear();
+        } else {
+            self.returning = Some(Returning { before, seq: None });
+        }
+    }
+
+    fn synced(&mut self, sync: &ServerSync, now: Duration, out: &mut Vec<ClientOutput>) {
+        if self.flight.is_none_or(|flight| flight.seq != sync.seq) || self.returning.is_some() {
+            return;
+        }
+        self.flight = None;
+        self.counts.answers += 1;
+        self.wait = limits::ANSWER_WAIT;
+        self.acknowledged(sync.n_ack);
+        if sync.n_ack != self.n {
+            // It answers a request of another life of this session; the next one will fit.
+            self.again = true;
+            return;
+        }
+        match self.applied(sync) {
+            Some((shadow, m, theirs)) => {
+                self.misfits = 0;
+                if !theirs.is_empty() {
+                    self.counts.received += 1;
+                    self.lively(now);
+                    self.local = rebase(&self.local, &theirs);
+                    // The mapped edits fit by construction; if they did not, the shadow is the truth.
+                    self.text = shadow.edited(&self.local).unwrap_or_else(|_| shadow.clone());
+                    self.shadow = shadow;
+                    out.push(ClientOutput::Changed(theirs));
+                }
+                self.m = m;
+                self.again |= !self.local.is_empty();
+            }
+            None => {
+                // Nothing of it is taken. Asked again, the hub goes back to its backup; if that does not help
+                // either, a fresh start is asked for.
+                self.misfits += 1;
+                self.again = true;
+            }
+        }
+    }
+
+    /// The shadow after the hub's edits, if all of them fit.
+    fn applied(&self, sync: &ServerSync) -> Option<(SummedText, u64, Vec<Edit>)> {
+        let (mut shadow, mut m, mut all) = (self.shadow.clone(), self.m, Vec::new());
+        for (base_m, delta) in &sync.edits {
+            if *base_m < m {
+                continue;
+            }
+            if *base_m > m {
+                return None;
+            }
+            let edits = delta.edits(shadow.chars()).ok()?;
+            shadow = shadow.edited(&edits).ok()?;
+            all = if all.is_empty() { edits } else { composed(&all, &edits) };
+            m += 1;
+        }
+        (shadow.sum() == sync.sum).then_some((shadow, m, all))
+    }
+
+    fn acknowledged(&mut self, n_ack: u64) {
+        while self.sent.front().is_some_and(|sent| sent.base_n < n_ack) {
+            self.sent.pop_front();
+            self.counts.acknowledged += 1;
+        }
+    }
+
+    fn resynced(
+        &mut self,
+        resync: &Resync,
+        now: Duration,
+        out: &mut Vec<ClientOutput>,
+    ) -> Result<(), ProtocolError> {
+        if self.flight.is_none_or(|flight| flight.seq != resync.seq) {
+            return Ok(());
+        }
+        let text = SummedText::from(resync.text.as_str());
+        if text.sum() != resync.sum {
+            let message = "the text does not have the checksum that came with it";
+            return Err(ProtocolError::new(ErrorCode::BadMessage, message));
+        }
+        self.flight = None;
+        self.wait = limits::ANSWER_WAIT;
+        self.acknowledged(resync.n_ack);
+        let before = self.sent.front().map_or_else(|| self.shadow.clone(), |sent| sent.before.clone());
+        let mut mine = Vec::new();
+        for sent in std::mem::take(&mut self.sent) {
+            mine = composed(&mine, &sent.edits);
+        }
+        mine = composed(&mine, &self.local);
+        let theirs = diff(&before.to_string(), &resync.text);
+        self.local = rebase(&mine, &theirs);
+        self.text = text.edited(&self.local).unwrap_or_else(|_| text.clone());
+        self.shadow = text;
+        (self.n, self.m, self.misfits) = (resync.n, resync.m, 0);
+        self.again = !self.local.is_empty();
+        self.lively(now);
+        if self.returning.take().is_none() {
+            self.counts.resyncs += 1;
+            out.push(ClientOutput::Resynced);
+        }
+        if !theirs.is_empty() {
+            self.counts.received += 1;
+            out.push(ClientOutput::Changed(theirs));
+        }
+        Ok(())
+    }
+
+    /// The checksum of the shadow, for tests.
+    pub fn shadow_sum(&self) -> Sum {
+        self.shadow.sum()
+    }
+}

@@ -1,0 +1,535 @@
+//! The server's end of a connection, as a pure state machine: who is let in, which documents are open, one
+//! request at a time, who is told that there is news, and who has been silent for too long.
+//!
+//! What a request comes to is decided by [`Server`](super::Server), where the document is; here it only passes
+//! through. While a request is being worked on, [`Connection::is_busy`] tells the shell not to read on: a
+//! client that sends faster than its edits are journalled waits.
+
+use std::time::Duration;
+
+use super::message::{ClientReturn, ClientSync, Connect, ConnectOk, HistoryEntry, Request, Response};
+use super::packing::{ZLIB, pack, unpack};
+use super::server::Answer;
+use super::session_id::SessionId;
+use crate::error::{ErrorCode, ProtocolError};
+use crate::limits;
+
+/// Everything that can happen to a connection.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// It stands.
+    Opened,
+    /// A line, or a text message, came.
+    Received(String),
+    /// Something came that is no text, or the channel broke its rules.
+    Garbled(ProtocolError),
+    /// Whether the token of [`Output::CheckToken`] lets in.
+    TokenChecked(Result<(), ProtocolError>),
+    /// The document of [`Output::Open`] is open, or why not.
+    DocumentOpened(Result<ConnectOk, ProtocolError>),
+    /// What the request of [`Output::Sync`] or [`Output::Return`] came to.
+    Answered(Result<Answer, ProtocolError>),
+    /// The changes of [`Output::History`].
+    History(Result<Vec<HistoryEntry>, ProtocolError>),
+    /// The document of this index (in the order of opening) has a version that the client has not.
+    Changed(usize),
+    /// Another connection has taken this document's session over.
+    TakenOver(usize),
+    /// Time has passed. Should come about once a second.
+    Tick,
+    /// The hub goes away.
+    Stop,
+}
+
+/// What is to be done. Texts are sent in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Send this text, as a line or a message.
+    Send(String),
+    /// Close after what was sent before. `None`: in good order.
+    Close(Option<ProtocolError>),
+    /// Does this token let in?
+    CheckToken(String),
+    /// Open this document, or the only one, for this session.
+    Open {
+        /// The session, new or known.
+        session: SessionId,
+        /// The document's path.
+        doc: Option<String>,
+        /// A readable name; may be empty.
+        name: String,
+    },
+    /// Take this step on the open document of this index, journal it, then answer.
+    Sync(usize, ClientSync),
+    /// Take this client's text back into the open document of this index, journal it, then answer.
+    Return(usize, ClientReturn),
+    /// What happened to the open document of this index?
+    History(usize),
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    /// Waits for a `Connect` with a token.
+    Greeting {
+        until: Option<Duration>,
+    },
+    /// The token is being checked.
+    Checking(Connect),
+    Open,
+    Closed,
+}
+
+/// What is being worked on.
+#[derive(Clone, Debug)]
+enum Work {
+    Open(SessionId),
+    Request(usize),
+    History(usize),
+}
+
+#[derive(Debug)]
+struct Document {
+    path: String,
+    session: SessionId,
+    /// The client was told that there is news and has not asked yet.
+    poked: bool,
+}
+
+/// The server's end of a connection.
+#[derive(Debug)]
+pub struct Connection {
+    phase: Phase,
+    documents: Vec<Document>,
+    work: Option<Work>,
+    /// The client's name, from its first `Connect`.
+    name: String,
+    /// Compression was agreed.
+    packing: bool,
+    heard: Duration,
+    pinged: Duration,
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Connection::new()
+    }
+}
+
+impl Connection {
+    /// A connection that waits for a `Connect` with a token.
+    pub fn new() -> Connection {
+        Connection {
+            phase: Phase::Greeting { until: None },
+            documents: Vec::new(),
+            work: None,
+            name: String::new(),
+            packing: false,
+            heard: Duration::ZERO,
+            pinged: Duration::ZERO,
+        }
+    }
+
+    /// Whether the client has been let in.
+    pub fn is_let_in(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// Whether the shell should not read from the client now: it would only have to keep what it reads.
+    pub fn is_busy(&self) -> bool {
+        self.work.is_some() || matches!(self.phase, Phase::Checking(_))
+    }
+
+    /// Whether the client would be told of a change of the document of this index now.
+    pub fn wants_changes(&self, index: usize) -> bool {
+        self.work.is_none() && self.documents.get(index).is_some_and(|document| !document.poked)
+    }
+
+    /// Takes what happened at `now` (any clock that does not go back) and returns what to do, in order.
+    pub fn handle(&mut self, input: Input, now: Duration) -> Vec<Output> {
+        let mut out = Vec::new();
+        if matches!(self.phase, Phase::Closed) {
+            return out;
+        }
+        if let Err(error) = self.step(input, now, &mut out) {
+            self.phase = Phase::Closed;
+            out.push(Output::Send(error.to_json()));
+            out.push(Output::Close(Some(error)));
+        }
+        out
+    }
+
+    fn step(&mut self, input: Input, now: Duration, out: &mut Vec<Output>) -> Result<(), ProtocolError> {
+        match input {
+            Input::Opened => {
+                self.phase = Phase::Greeting { until: Some(now + limits::HELLO_TIMEOUT) };
+                (self.heard, self.pinged) = (now, now);
+            }
+            Input::Received(line) => {
+                self.heard = now;
+                return self.received(&line, out);
+            }
+            Input::Garbled(error) => return Err(error),
+            Input::TokenChecked(checked) => {
+                checked?;
+                let phase = std::mem::replace(&mut self.phase, Phase::Open);
+                if let Phase::Checking(connect) = phase {
+                    self.name = connect.name.clone().unwrap_or_default();
+                    self.packing = connect.compress.iter().any(|name| name == ZLIB);
+                    self.open(connect, out)?;
+                }
+            }
+            Input::DocumentOpened(opened) => self.opened(opened, out),
+            Input::Answered(answer) => self.answered(answer, out),
+            Input::History(entries) => {
+                let Some(Work::History(index)) = self.work.take() else { return Ok(()) };
+                let Some(document) = self.documents.get(index) else { return Ok(()) };
+                let doc = document.path.clone();
+                self.send(
+                    out,
+                    match entries {
+                        Ok(entries) => Response::History { doc, entries },
+                        Err(error) => Response::Error(error),
+                    },
+                );
+            }
+            Input::Changed(index) => {
+                if self.wants_changes(index)
+                    && let Some(document) = self.documents.get_mut(index)
+                {
+                    document.poked = true;
+                    let doc = document.path.clone();
+                    self.send(out, Response::Poke { doc });
+                }
+            }
+            Input::TakenOver(_) => {
+                let message = "this session goes on over another connection";
+                return Err(ProtocolError::new(ErrorCode::Replaced, message));
+            }
+            Input::Tick => return self.tick(now, out),
+            Input::Stop => {
+                out.push(Output::Send(Response::Disconnect.to_json()));
+                return Err(ProtocolError::new(ErrorCode::Closing, "the hub goes away"));
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, now: Duration, out: &mut Vec<Output>) -> Result<(), ProtocolError> {
+        if let Phase::Greeting { until: Some(until) } = self.phase
+            && now >= until
+        {
+            return Err(ProtocolError::new(ErrorCode::Timeout, "no Connect came in time"));
+        }
+        // What is being worked on here is not the client's silence.
+        if self.is_busy() {
+            self.heard = now;
+        }
+        if now.saturating_sub(self.heard) >= limits::SILENCE_CLOSE {
+            let message = format!("nothing came for {} s", limits::SILENCE_CLOSE.as_secs());
+            return Err(ProtocolError::new(ErrorCode::Timeout, message));
+        }
+        let quiet = now.saturating_sub(self.heard.max(self.pinged));
+        if self.is_let_in() && quiet >= limits::HEARTBEAT {
+            self.pinged = now;
+            self.send(out, Response::Ping);
+        }
+        Ok(())
+    }
+
+    fn send(&self, out: &mut Vec<Output>, response: Response) {
+        out.push(Output::Send(pack(response.to_json(), self.packing)));
+    }
+
+    fn received(&mut self, line: &str, out: &mut Vec<Output>) -> Result<(), ProtocolError> {
+        if !self.is_let_in() && line.len() > limits::MAX_BEFORE_HELLO {
+            return Err(ProtocolError::new(ErrorCode::TooLarge, "too much before the Connect"));
+        }
+        let unpacked = unpack(line, self.packing, limits::MAX_LINE);
+        let request = match unpacked.and_then(|json| Request::parse(&json)) {
+            Ok(request) => request,
+            // A client that is let in gets its error and may go on; nothing of the message was done.
+            Err(error) if self.is_let_in() => {
+                self.send(out, Response::Error(error));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if !self.is_let_in() {
+            let Request::Connect(connect) = request else {
+                // An edit before the greeting is refused, never kept for later.
+                let message = "the first message must be a Connect";
+                return Err(ProtocolError::new(ErrorCode::Unauthorized, message));
+            };
+            let Some(token) = connect.auth.clone() else {
+                return Err(ProtocolError::new(ErrorCode::Unauthorized, "the Connect carries no auth"));
+            };
+            out.push(Output::CheckToken(token));
+            self.phase = Phase::Checking(connect);
+            return Ok(());
+        }
+        if let Err(error) = self.request(request, out) {
+            self.send(out, Response::Error(error));
+        }
+        Ok(())
+    }
+
+    /// A request of a client that is let in; an error is its answer.
+    fn request(&mut self, request: Request, out: &mut Vec<Output>) -> Result<(), ProtocolError> {
+        match request {
+            Request::Connect(connect) => self.open(connect, out)?,
+            Request::Sync(sync) => {
+                let index = self.index(&sync.doc)?;
+                self.begin(index, sync.session)?;
+                out.push(Output::Sync(index, sync));
+            }
+            Request::Return(back) => {
+                let index = self.index(&back.doc)?;
+                self.begin(index, None)?;
+                out.push(Output::Return(index, back));
+            }
+            Request::History { doc } => {
+                let index = self.index(&doc)?;
+                self.work = Some(Work::History(index));
+                out.push(Output::History(index));
+            }
+            Request::Ping => self.send(out, Response::Pong),
+            Request::Pong => {}
+            Request::Disconnect => {
+                self.phase = Phase::Closed;
+                out.push(Output::Close(None));
+            }
+        }
+        Ok(())
+    }
+
+    fn index(&self, doc: &str) -> Result<usize, ProtocolError> {
+        let index = self.documents.iter().position(|document| document.path == doc);
+        let message = "this document is not open on this connection; send a Connect for it";
+        index.ok_or_else(|| ProtocolError::new(ErrorCode::UnknownDocument, message))
+    }
+
+    fn begin(&mut self, index: usize, session: Option<SessionId>) -> Result<(), ProtocolError> {
+        if let Some(document) = self.documents.get_mut(index) {
+            if session.is_some_and(|session| session != document.session) {
+                let message = "the document was opened on this connection for another session";
+                return Err(ProtocolError::new(ErrorCode::Forbidden, message));
+            }
+            // The client asks: it will have what is new now.
+            document.poked = false;
+        }
+        self.work = Some(Work::Request(index));
+        Ok(())
+    }
+
+    fn open(&mut self, connect: Connect, out: &mut Vec<Output>) -> Result<(), ProtocolError> {
+        let Connect { session: Some(session), doc, name, .. } = connect else {
+            return Err(ProtocolError::new(ErrorCode::BadMessage, "the Connect names no session"));
+        };
+        if self.documents.len() >= limits::MAX_OPEN_DOCUMENTS {
+            let message = format!("{} documents are open on this connection", limits::MAX_OPEN_DOCUMENTS);
+            return Err(ProtocolError::new(ErrorCode::TooMany, message));
+        }
+        self.work = Some(Work::Open(session));
+        let name = name.unwrap_or_else(|| self.name.clone());
+        out.push(Output::Open { session, doc, name });
+        Ok(())
+    }
+
+    fn opened(&mut self, opened: Result<ConnectOk, ProtocolError>, out: &mut Vec<Output>) {
+        let Some(Work::Open(session)) = self.work.take() else { return };
+        match opened {
+            Ok(mut ok) => {
+                ok.compress = self.packing.then(|| ZLIB.to_owned());
+                self.documents.push(Document { path: ok.doc.clone(), session, poked: false });
+                // Never packed: it says whether anything is.
+                out.push(Output::Send(Response::ConnectOk(ok).to_json()));
+            }
+            Err(error) => self.send(out, Response::Error(error)),
+        }
+    }
+
+    fn answered(&mut self, answer: Result<Answer, ProtocolError>, out: &mut Vec<Output>) {
+        let Some(Work::Request(index)) = self.work.take() else { return };
+        let Some(document) = self.documents.get(index) else { return };
+        let doc = document.path.clone();
+        match answer {
+            Ok(Answer::Sync(mut sync)) => {
+                sync.doc = doc;
+                self.send(out, Response::Sync(sync));
+            }
+            Ok(Answer::Resync(mut resync)) => {
+                resync.doc = doc;
+                self.send(out, Response::Resync(resync));
+            }
+            Ok(Answer::Late) => {}
+            Err(error) => self.send(out, Response::Error(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::checksum::Sum;
+    use super::super::message::ServerSync;
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+    const CONNECT: &str = r#"{"type":"Connect","proto":1,"session":"07070707070707070707070707070707","doc":"a.txt","auth":"t","name":"n"}"#;
+    const SYNC: &str = r#"{"type":"ClientSync","doc":"a.txt","seq":1,"m_ack":0,"edits":[]}"#;
+
+    fn received(text: &str) -> Input {
+        Input::Received(text.to_owned())
+    }
+
+    fn ok(doc: &str) -> ConnectOk {
+        ConnectOk {
+            doc: doc.into(),
+            resumed: false,
+            text: Some("x".into()),
+            n: 0,
+            m: 0,
+            sum: Sum::of("x"),
+            last_seq: 0,
+            version: 1,
+            changed_ms: 0,
+            compress: None,
+        }
+    }
+
+    fn open() -> Connection {
+        let mut connection = Connection::new();
+        assert!(connection.handle(Input::Opened, NOW).is_empty());
+        assert_eq!(connection.handle(received(CONNECT), NOW), [Output::CheckToken("t".into())]);
+        assert!(connection.is_busy() && !connection.is_let_in());
+        let out = connection.handle(Input::TokenChecked(Ok(())), NOW);
+        let session = SessionId([7; 16]);
+        assert_eq!(out, [Output::Open { session, doc: Some("a.txt".into()), name: "n".into() }]);
+        let out = connection.handle(Input::DocumentOpened(Ok(ok("a.txt"))), NOW);
+        assert_eq!(out, [Output::Send(Response::ConnectOk(ok("a.txt")).to_json())]);
+        connection
+    }
+
+    fn sent_code(out: &[Output]) -> String {
+        let Some(Output::Send(text)) = out.first() else { panic!("no error was sent: {out:?}") };
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        value["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn nothing_is_done_before_the_token_is_right() {
+        let no_auth = CONNECT.replace(r#""auth":"t","#, "");
+        let long = format!(r#"{{"type":"Ping","x":"{}"}}"#, "x".repeat(20_000));
+        for text in [SYNC, r#"{"type":"Ping"}"#, "x", "{}", &no_auth, &long] {
+            let mut connection = Connection::new();
+            connection.handle(Input::Opened, NOW);
+            let out = connection.handle(received(text), NOW);
+            assert!(
+                matches!(out.as_slice(), [Output::Send(_), Output::Close(Some(_))]),
+                "{text:.80}: {out:?}"
+            );
+            assert!(connection.handle(received(CONNECT), NOW).is_empty());
+        }
+        let mut connection = Connection::new();
+        connection.handle(Input::Opened, NOW);
+        connection.handle(received(CONNECT), NOW);
+        let wrong = ProtocolError::new(ErrorCode::Unauthorized, "no");
+        let out = connection.handle(Input::TokenChecked(Err(wrong.clone())), NOW);
+        assert_eq!(out, [Output::Send(wrong.to_json()), Output::Close(Some(wrong))]);
+    }
+
+    #[test]
+    fn one_request_at_a_time_and_a_late_one_is_not_answered() {
+        let mut connection = open();
+        let out = connection.handle(received(SYNC), NOW);
+        assert!(matches!(out.as_slice(), [Output::Sync(0, _)]) && connection.is_busy());
+        let answer = ServerSync { doc: String::new(), seq: 1, n_ack: 0, edits: vec![], sum: Sum::of("x") };
+        let out = connection.handle(Input::Answered(Ok(Answer::Sync(answer.clone()))), NOW);
+        let answer = ServerSync { doc: "a.txt".into(), ..answer };
+        assert_eq!(out, [Output::Send(Response::Sync(answer).to_json())]);
+        connection.handle(received(SYNC), NOW);
+        assert!(connection.handle(Input::Answered(Ok(Answer::Late)), NOW).is_empty());
+        assert!(!connection.is_busy());
+    }
+
+    #[test]
+    fn news_are_told_once_until_the_client_asks() {
+        let mut connection = open();
+        let poke = [Output::Send(r#"{"type":"Poke","doc":"a.txt"}"#.into())];
+        assert!(connection.wants_changes(0) && !connection.wants_changes(1));
+        assert_eq!(connection.handle(Input::Changed(0), NOW), poke);
+        assert!(!connection.wants_changes(0) && connection.handle(Input::Changed(0), NOW).is_empty());
+        connection.handle(received(SYNC), NOW);
+        assert!(connection.handle(Input::Changed(0), NOW).is_empty(), "the answer will carry it");
+        connection.handle(Input::Answered(Ok(Answer::Late)), NOW);
+        assert_eq!(connection.handle(Input::Changed(0), NOW), poke);
+    }
+
+    #[test]
+    fn several_documents_and_only_open_ones() {
+        let mut connection = open();
+        let other =
+            r#"{"type":"Connect","proto":1,"session":"08080808080808080808080808080808","doc":"b.txt"}"#;
+        let out = connection.handle(received(other), NOW);
+        assert!(matches!(out.as_slice(), [Output::Open { name, .. }] if name == "n"));
+        connection.handle(Input::DocumentOpened(Ok(ok("b.txt"))), NOW);
+        let sync = SYNC.replace("a.txt", "b.txt");
+        assert!(matches!(connection.handle(received(&sync), NOW).as_slice(), [Output::Sync(1, _)]));
+        connection.handle(Input::Answered(Ok(Answer::Late)), NOW);
+        let out = connection.handle(received(&SYNC.replace("a.txt", "c.txt")), NOW);
+        assert_eq!(sent_code(&out), "unknown_document");
+        let stolen = SYNC.replace(r#""seq""#, r#""session":"08080808080808080808080808080808","seq""#);
+        assert_eq!(sent_code(&connection.handle(received(&stolen), NOW)), "forbidden");
+        for number in 2..limits::MAX_OPEN_DOCUMENTS {
+            connection.handle(received(other), NOW);
+            connection.handle(Input::DocumentOpened(Ok(ok(&number.to_string()))), NOW);
+        }
+        assert_eq!(sent_code(&connection.handle(received(other), NOW)), "too_many");
+    }
+
+    #[test]
+    fn a_bad_message_is_one_error_and_the_connection_goes_on() {
+        let mut connection = open();
+        for (text, code) in [("{", "bad_message"), (r#"{"type":"Packed","zlib":"AAAA"}"#, "bad_message")] {
+            let out = connection.handle(received(text), NOW);
+            assert_eq!((out.len(), sent_code(&out).as_str()), (1, code));
+        }
+        assert!(matches!(connection.handle(received(SYNC), NOW).as_slice(), [Output::Sync(..)]));
+        let full = ProtocolError::new(ErrorCode::StorageFull, "full");
+        assert_eq!(sent_code(&connection.handle(Input::Answered(Err(full)), NOW)), "storage_full");
+        assert!(!connection.is_busy());
+    }
+
+    #[test]
+    fn the_silent_are_asked_and_then_closed() {
+        let mut connection = open();
+        let at = |seconds| NOW + Duration::from_secs(seconds);
+        assert!(connection.handle(Input::Tick, at(29)).is_empty());
+        assert_eq!(connection.handle(Input::Tick, at(30)), [Output::Send(r#"{"type":"Ping"}"#.into())]);
+        assert!(connection.handle(Input::Tick, at(31)).is_empty());
+        connection.handle(received(r#"{"type":"Pong"}"#), at(40));
+        assert_eq!(connection.handle(Input::Tick, at(70)).len(), 1);
+        assert!(connection.handle(Input::Tick, at(159)).iter().all(|out| matches!(out, Output::Send(_))));
+        assert_eq!(sent_code(&connection.handle(Input::Tick, at(160))), "timeout");
+
+        let mut silent = Connection::new();
+        silent.handle(Input::Opened, NOW);
+        assert_eq!(sent_code(&silent.handle(Input::Tick, at(5))), "timeout");
+    }
+
+    #[test]
+    fn compression_is_used_once_it_is_agreed() {
+        let mut connection = Connection::new();
+        connection.handle(Input::Opened, NOW);
+        let connect = CONNECT.replace(r#""doc""#, r#""compress":["lz4","zlib"],"doc""#);
+        connection.handle(received(&connect), NOW);
+        connection.handle(Input::TokenChecked(Ok(())), NOW);
+        let out = connection.handle(Input::DocumentOpened(Ok(ok("a.txt"))), NOW);
+        assert!(matches!(out.as_slice(), [Output::Send(text)] if text.contains(r#""compress":"zlib""#)));
+        let long = SYNC.replace("[]", &format!(r#"[[0,["+{}"]]]"#, "text ".repeat(1_000)));
+        let packed = pack(long, true);
+        assert!(packed.starts_with(r#"{"type":"Packed""#));
+        assert!(
+            matches!(connection.handle(received(&packed), NOW).as_slice(), [Output::Sync(0, sync)] if sync.edits.len() == 1)
+        );
+    }
+}

@@ -1,0 +1,662 @@
+//! The messages, as JSON objects, one a line. Reading is strict where a mistake could hide (a key twice, a
+//! wrong type, bytes after the end) and lenient where the future lies (unknown keys are ignored).
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::checksum::Sum;
+use super::delta::Delta;
+use super::session_id::SessionId;
+use crate::error::{ErrorCode, ProtocolError};
+use crate::json::{bad, check_depth, describe};
+use crate::limits;
+
+/// The version of the protocol.
+pub const PROTO: u64 = 1;
+
+/// A delta with the version it was made at: the sender's own number (n of a client, m of a server).
+pub type Numbered = (u64, Arc<Delta>);
+
+/// Who asks, for which document.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Connect {
+    /// The session, new or known; `None` only before it is set.
+    pub session: Option<SessionId>,
+    /// The document's path; without one, the only one there is.
+    pub doc: Option<String>,
+    /// The token. Later documents on one connection need none.
+    pub auth: Option<String>,
+    /// A readable name.
+    pub name: Option<String>,
+    /// The compressions that the client knows.
+    pub compress: Vec<String>,
+}
+
+impl std::fmt::Debug for Connect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The token is left out: what is debug-printed may end in a log.
+        f.debug_struct("Connect").field("doc", &self.doc).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The client's edits, and which of the server's it has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClientSync {
+    /// Which document.
+    pub doc: String,
+    /// The session, if the client repeats it.
+    pub session: Option<SessionId>,
+    /// Counts this client's requests.
+    pub seq: u64,
+    /// The server's version that the client has.
+    pub m_ack: u64,
+    /// All edits that were not acknowledged, oldest first.
+    pub edits: Vec<Numbered>,
+    /// The checksum of the client's shadow after them; without one, a `Resync` is asked for.
+    pub sum: Option<Sum>,
+}
+
+/// What a client has whose session is not known any more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClientReturn {
+    /// Which document.
+    pub doc: String,
+    /// Counts this client's requests.
+    pub seq: u64,
+    /// The client's shadow before its first unacknowledged edit.
+    pub shadow: String,
+    /// The client's text now.
+    pub text: String,
+    /// The checksum of the shadow.
+    pub sum: Sum,
+}
+
+/// A message from a client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// Opens a document.
+    Connect(Connect),
+    /// A step.
+    Sync(ClientSync),
+    /// The client comes back to a server that has forgotten it.
+    Return(ClientReturn),
+    /// What happened to the document?
+    History {
+        /// Which document.
+        doc: String,
+    },
+    /// Is anybody there? Answered by `Pong`.
+    Ping,
+    /// Yes.
+    Pong,
+    /// The client goes in good order; its session is kept.
+    Disconnect,
+}
+
+/// The answer to `Connect`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConnectOk {
+    /// The document's path.
+    pub doc: String,
+    /// The session is known: nothing is reset, and no text is sent.
+    pub resumed: bool,
+    /// The text, in a new session.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub text: Option<String>,
+    /// The client's version that the server has.
+    pub n: u64,
+    /// The server's version.
+    pub m: u64,
+    /// The checksum of the text of a new session, or of the server's shadow.
+    #[serde(with = "as_text")]
+    pub sum: Sum,
+    /// The last request that was carried out.
+    pub last_seq: u64,
+    /// How many characters were ever inserted or deleted: the document's version as people count it.
+    pub version: u64,
+    /// When the document last changed, in milliseconds since 1970; 0 if not known.
+    pub changed_ms: u64,
+    /// The compression that is used from now on, if one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub compress: Option<String>,
+}
+
+/// The server's edits, and which of the client's it has.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServerSync {
+    /// Which document.
+    #[serde(default)]
+    pub doc: String,
+    /// Which request this answers.
+    pub seq: u64,
+    /// The client's version that the server has.
+    pub n_ack: u64,
+    /// The server's edits that were not acknowledged, oldest first.
+    pub edits: Vec<Numbered>,
+    /// The checksum of the server's shadow after them.
+    #[serde(with = "as_text")]
+    pub sum: Sum,
+}
+
+/// Both sides begin anew from this text; the client keeps its own edits and applies them again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Resync {
+    /// Which document.
+    #[serde(default)]
+    pub doc: String,
+    /// Which request this answers.
+    pub seq: u64,
+    /// The client's edits made at versions before this one were entered; no others were.
+    pub n_ack: u64,
+    /// The client's version from now on.
+    pub n: u64,
+    /// The server's version from now on.
+    pub m: u64,
+    /// The text.
+    pub text: String,
+    /// Its checksum.
+    #[serde(with = "as_text")]
+    pub sum: Sum,
+}
+
+/// One change of a document.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// When, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Who; may be empty.
+    pub author: String,
+    /// How it came.
+    pub channel: String,
+    /// Characters inserted.
+    pub inserted: u64,
+    /// Characters deleted.
+    pub deleted: u64,
+    /// The document's version after it.
+    pub version: u64,
+}
+
+/// A message from a server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Response {
+    /// A document is open.
+    ConnectOk(ConnectOk),
+    /// A step.
+    Sync(ServerSync),
+    /// A fresh start.
+    Resync(Resync),
+    /// There is news: send a `ClientSync`.
+    Poke {
+        /// Of which document.
+        doc: String,
+    },
+    /// What happened to a document, oldest first.
+    History {
+        /// Which document.
+        doc: String,
+        /// The newest changes.
+        entries: Vec<HistoryEntry>,
+    },
+    /// Is anybody there?
+    Ping,
+    /// Yes.
+    Pong,
+    /// The server goes; come back with the same session.
+    Disconnect,
+    /// Something was wrong.
+    Error(ProtocolError),
+}
+
+/// Every key of a request that has a meaning, so that each can come only once, whatever the type.
+#[derive(Deserialize)]
+struct RawRequest {
+    r#type: String,
+    proto: Option<u64>,
+    session: Option<String>,
+    doc: Option<String>,
+    auth: Option<String>,
+    name: Option<String>,
+    compress: Option<Vec<String>>,
+    seq: Option<u64>,
+    m_ack: Option<u64>,
+    edits: Option<Vec<Numbered>>,
+    sum: Option<String>,
+    shadow: Option<String>,
+    text: Option<String>,
+}
+
+fn missing(key: &str) -> ProtocolError {
+    bad(format!("the key {key:?} is missing"))
+}
+
+impl Request {
+    /// Reads a message. Whatever is wrong with it is one error, and nothing of it is done.
+    pub fn parse(text: &str) -> Result<Request, ProtocolError> {
+        check_depth(text)?;
+        let raw: RawRequest = serde_json::from_str(text).map_err(|error| describe(&error))?;
+        raw.check_lengths()?;
+        let session = raw.session.as_deref().map(str::parse).transpose();
+        let session = session.map_err(|error: super::SessionIdError| bad(error.to_string()))?;
+        let sum = raw.sum.as_deref().map(str::parse).transpose();
+        let sum = sum.map_err(|error: super::SumError| bad(error.to_string()))?;
+        match raw.r#type.as_str() {
+            "Connect" => {
+                if raw.proto.ok_or_else(|| missing("proto"))? != PROTO {
+                    let message = format!("this hub speaks proto {PROTO}");
+                    return Err(ProtocolError::new(ErrorCode::UnsupportedVersion, message));
+                }
+                let session = Some(session.ok_or_else(|| missing("session"))?);
+                let compress = raw.compress.unwrap_or_default();
+                let connect = Connect { session, doc: raw.doc, auth: raw.auth, name: raw.name, compress };
+                Ok(Request::Connect(connect))
+            }
+            "ClientSync" => Ok(Request::Sync(ClientSync {
+                doc: raw.doc.ok_or_else(|| missing("doc"))?,
+                session,
+                seq: raw.seq.ok_or_else(|| missing("seq"))?,
+                m_ack: raw.m_ack.ok_or_else(|| missing("m_ack"))?,
+                edits: raw.edits.ok_or_else(|| missing("edits"))?,
+                sum,
+            })),
+            "ClientReturn" => Ok(Request::Return(ClientReturn {
+                doc: raw.doc.ok_or_else(|| missing("doc"))?,
+                seq: raw.seq.ok_or_else(|| missing("seq"))?,
+                shadow: raw.shadow.ok_or_else(|| missing("shadow"))?,
+                text: raw.text.ok_or_else(|| missing("text"))?,
+                sum: sum.ok_or_else(|| missing("sum"))?,
+            })),
+            "History" => Ok(Request::History { doc: raw.doc.ok_or_else(|| missing("doc"))? }),
+            "Ping" => Ok(Request::Ping),
+            "Pong" => Ok(Request::Pong),
+            "Disconnect" => Ok(Request::Disconnect),
+            _ => Err(bad("an unknown type; see docs/protocols/diffsync.md")),
+        }
+    }
+
+    /// The message as it is sent.
+    pub fn to_json(&self) -> String {
+        let request = match self {
+            Request::Connect(Connect { session, doc, auth, name, compress }) => JsonRequest::Connect {
+                proto: PROTO,
+                session: session.as_ref().map(ToString::to_string),
+                doc,
+                auth,
+                name,
+                compress,
+            },
+            Request::Sync(ClientSync { doc, session, seq, m_ack, edits, sum }) => JsonRequest::ClientSync {
+                doc,
+                session: session.as_ref().map(ToString::to_string),
+                seq: *seq,
+                m_ack: *m_ack,
+                edits,
+                sum: sum.as_ref().map(ToString::to_string),
+            },
+            Request::Return(ClientReturn { doc, seq, shadow, text, sum }) => {
+                JsonRequest::ClientReturn { doc, seq: *seq, shadow, text, sum: sum.to_string() }
+            }
+            Request::History { doc } => JsonRequest::History { doc },
+            Request::Ping => JsonRequest::Ping,
+            Request::Pong => JsonRequest::Pong,
+            Request::Disconnect => JsonRequest::Disconnect,
+        };
+        json(&request)
+    }
+}
+
+impl RawRequest {
+    fn check_lengths(&self) -> Result<(), ProtocolError> {
+        let long = |what: &str, most: usize| {
+            let message = format!("{what} is longer than {most}");
+            Err(ProtocolError::new(ErrorCode::TooLarge, message))
+        };
+        for (value, most, what) in [
+            (&self.auth, limits::MAX_NAME, "auth"),
+            (&self.name, limits::MAX_NAME, "name"),
+            (&self.doc, limits::MAX_PATH, "doc"),
+            (&self.shadow, limits::MAX_DOCUMENT_BYTES, "shadow"),
+            (&self.text, limits::MAX_DOCUMENT_BYTES, "text"),
+        ] {
+            if value.as_ref().is_some_and(|value| value.len() > most) {
+                return long(what, most);
+            }
+        }
+        if self.compress.as_ref().is_some_and(|list| list.len() > limits::MAX_PACKINGS) {
+            return long("compress", limits::MAX_PACKINGS);
+        }
+        let Some(edits) = &self.edits else { return Ok(()) };
+        if edits.len() > limits::MAX_SYNC_EDITS {
+            return long("edits", limits::MAX_SYNC_EDITS);
+        }
+        if edits.iter().map(|(_, delta)| delta.steps()).sum::<usize>() > limits::MAX_DELTA_STEPS {
+            return long("the number of steps of all deltas", limits::MAX_DELTA_STEPS);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type")]
+enum JsonRequest<'a> {
+    Connect {
+        proto: u64,
+        session: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        doc: &'a Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        auth: &'a Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: &'a Option<String>,
+        #[serde(skip_serializing_if = "<[String]>::is_empty")]
+        compress: &'a [String],
+    },
+    ClientSync {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
+        doc: &'a str,
+        seq: u64,
+        m_ack: u64,
+        edits: &'a [Numbered],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sum: Option<String>,
+    },
+    ClientReturn {
+        doc: &'a str,
+        seq: u64,
+        shadow: &'a str,
+        sum: String,
+        text: &'a str,
+    },
+    History {
+        doc: &'a str,
+    },
+    Ping,
+    Pong,
+    Disconnect,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type")]
+enum JsonResponse<'a> {
+    ConnectOk(&'a ConnectOk),
+    ServerSync(&'a ServerSync),
+    Resync(&'a Resync),
+    Poke { doc: &'a str },
+    History { doc: &'a str, entries: &'a [HistoryEntry] },
+    Ping,
+    Pong,
+    Disconnect,
+}
+
+/// Reading a response, the type first and then its keys: a client trusts its hub more than a hub its clients,
+/// but a key that comes twice is refused all the same.
+#[derive(Deserialize)]
+struct TypeOnly<'a> {
+    #[serde(borrow)]
+    r#type: std::borrow::Cow<'a, str>,
+}
+
+impl Response {
+    /// The message as it is sent.
+    pub fn to_json(&self) -> String {
+        match self {
+            Response::ConnectOk(ok) => json(&JsonResponse::ConnectOk(ok)),
+            Response::Sync(sync) => json(&JsonResponse::ServerSync(sync)),
+            Response::Resync(resync) => json(&JsonResponse::Resync(resync)),
+            Response::Poke { doc } => json(&JsonResponse::Poke { doc }),
+            Response::History { doc, entries } => json(&JsonResponse::History { doc, entries }),
+            Response::Ping => json(&JsonResponse::Ping),
+            Response::Pong => json(&JsonResponse::Pong),
+            Response::Disconnect => json(&JsonResponse::Disconnect),
+            Response::Error(error) => error.to_json(),
+        }
+    }
+
+    /// Reads a message.
+    pub fn parse(text: &str) -> Result<Response, ProtocolError> {
+        #[derive(Deserialize)]
+        struct Doc {
+            doc: String,
+        }
+        #[derive(Deserialize)]
+        struct Entries {
+            doc: String,
+            entries: Vec<HistoryEntry>,
+        }
+        #[derive(Deserialize)]
+        struct Wrong {
+            code: String,
+            message: String,
+        }
+        fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, ProtocolError> {
+            serde_json::from_str(text).map_err(|error| describe(&error))
+        }
+        check_depth(text)?;
+        let kind: TypeOnly<'_> = read(text)?;
+        Ok(match &*kind.r#type {
+            "ConnectOk" => Response::ConnectOk(read(text)?),
+            "ServerSync" => Response::Sync(read(text)?),
+            "Resync" => Response::Resync(read(text)?),
+            "Poke" => Response::Poke { doc: read::<Doc>(text)?.doc },
+            "History" => {
+                let Entries { doc, entries } = read(text)?;
+                Response::History { doc, entries }
+            }
+            "Ping" => Response::Ping,
+            "Pong" => Response::Pong,
+            "Disconnect" => Response::Disconnect,
+            "error" => {
+                let Wrong { code, mut message } = read(text)?;
+                let end = message.floor_char_boundary(limits::MAX_ERROR_TEXT);
+                message.truncate(end);
+                Response::Error(ProtocolError::new(ErrorCode::of(&code), message))
+            }
+            _ => return Err(bad("an unknown type")),
+        })
+    }
+}
+
+fn json(message: &impl Serialize) -> String {
+    // Strings, numbers and lists can always be written.
+    serde_json::to_string(message).unwrap_or_default()
+}
+
+/// A checksum as text.
+mod as_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::Sum;
+
+    pub fn serialize<S: Serializer>(sum: &Sum, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(sum)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sum, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn code(text: &str) -> &'static str {
+        match Request::parse(text) {
+            Ok(request) => panic!("{text:.100} was read as {request:?}"),
+            Err(error) => error.code.code(),
+        }
+    }
+
+    fn requests() -> Vec<(Request, &'static str)> {
+        let session = Some(SessionId([0x0a; 16]));
+        let delta = Arc::new(Delta::of(&[syncline_engine::Edit::insert(1, "x\n")], 2));
+        vec![
+            (
+                Request::Connect(Connect {
+                    session,
+                    doc: Some("a.txt".into()),
+                    auth: Some("t".into()),
+                    ..Connect::default()
+                }),
+                r#"{"type":"Connect","proto":1,"session":"0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a","doc":"a.txt","auth":"t"}"#,
+            ),
+            (
+                Request::Sync(ClientSync {
+                    doc: "a.txt".into(),
+                    session: None,
+                    seq: 3,
+                    m_ack: 2,
+                    edits: vec![(1, delta)],
+                    sum: Some(Sum::of("abc")),
+                }),
+                r#"{"type":"ClientSync","doc":"a.txt","seq":3,"m_ack":2,"edits":[[1,["=1","+x\n","=1"]]],"sum":"00000000000000000000000000616263:3"}"#,
+            ),
+            (
+                Request::Return(ClientReturn {
+                    doc: "a".into(),
+                    seq: 1,
+                    shadow: "s".into(),
+                    text: "t".into(),
+                    sum: Sum::of("s"),
+                }),
+                r#"{"type":"ClientReturn","doc":"a","seq":1,"shadow":"s","sum":"00000000000000000000000000000073:1","text":"t"}"#,
+            ),
+            (Request::History { doc: "a".into() }, r#"{"type":"History","doc":"a"}"#),
+            (Request::Ping, r#"{"type":"Ping"}"#),
+            (Request::Disconnect, r#"{"type":"Disconnect"}"#),
+        ]
+    }
+
+    #[test]
+    fn requests_are_as_documented() {
+        for (request, text) in requests() {
+            assert_eq!(request.to_json(), text);
+            assert_eq!(Request::parse(text), Ok(request));
+        }
+        let unknown = r#" {"future":[1.5e400,{"a":null}],"type":"Ping"} "#;
+        assert_eq!(Request::parse(unknown), Ok(Request::Ping));
+    }
+
+    #[test]
+    fn responses_are_as_documented() {
+        let sum = Sum::of("a");
+        let ok = ConnectOk {
+            doc: "a.txt".into(),
+            resumed: false,
+            text: Some("a".into()),
+            n: 0,
+            m: 0,
+            sum,
+            last_seq: 0,
+            version: 1,
+            changed_ms: 5,
+            compress: None,
+        };
+        let delta = Arc::new(Delta::of(&[syncline_engine::Edit::delete(0..1)], 1));
+        let resync = Resync { doc: "a.txt".into(), seq: 4, n_ack: 1, n: 1, m: 3, text: "a".into(), sum };
+        let entry = HistoryEntry {
+            time_ms: 1,
+            author: "ann".into(),
+            channel: "file".into(),
+            inserted: 2,
+            deleted: 3,
+            version: 5,
+        };
+        let cases = [
+            (
+                Response::ConnectOk(ok),
+                r#"{"type":"ConnectOk","doc":"a.txt","resumed":false,"text":"a","n":0,"m":0,"sum":"00000000000000000000000000000061:1","last_seq":0,"version":1,"changed_ms":5}"#,
+            ),
+            (
+                Response::Sync(ServerSync {
+                    doc: "d".into(),
+                    seq: 1,
+                    n_ack: 2,
+                    edits: vec![(3, delta)],
+                    sum,
+                }),
+                r#"{"type":"ServerSync","doc":"d","seq":1,"n_ack":2,"edits":[[3,["-1"]]],"sum":"00000000000000000000000000000061:1"}"#,
+            ),
+            (
+                Response::Resync(resync),
+                r#"{"type":"Resync","doc":"a.txt","seq":4,"n_ack":1,"n":1,"m":3,"text":"a","sum":"00000000000000000000000000000061:1"}"#,
+            ),
+            (Response::Poke { doc: "d".into() }, r#"{"type":"Poke","doc":"d"}"#),
+            (
+                Response::History { doc: "d".into(), entries: vec![entry] },
+                r#"{"type":"History","doc":"d","entries":[{"time_ms":1,"author":"ann","channel":"file","inserted":2,"deleted":3,"version":5}]}"#,
+            ),
+            (Response::Pong, r#"{"type":"Pong"}"#),
+        ];
+        for (response, text) in cases {
+            assert_eq!(response.to_json(), text);
+            assert_eq!(Response::parse(text), Ok(response));
+        }
+        let error = ProtocolError::new(ErrorCode::TooLarge, "é".repeat(limits::MAX_ERROR_TEXT));
+        let Ok(Response::Error(read)) = Response::parse(&error.to_json()) else { panic!("no error") };
+        assert_eq!(read.code, ErrorCode::TooLarge);
+        assert!(read.message.len() <= limits::MAX_ERROR_TEXT);
+    }
+
+    #[test]
+    fn bad_json_is_one_error() {
+        let deep = format!(r#"{{"type":"Ping","x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        let sync = |rest: &str| format!(r#"{{"type":"ClientSync","doc":"d",{rest}}}"#);
+        let cases = [
+            deep.clone(),
+            String::new(),
+            "null".into(),
+            "[]".into(),
+            "7".into(),
+            "{}".into(),
+            "\u{feff}{\"type\":\"Ping\"}".into(),
+            r#"{"type":"Ping"}{"type":"Ping"}"#.into(),
+            r#"{"type":"Ping"} x"#.into(),
+            r#"{"type":"Ping","type":"Ping"}"#.into(),
+            r#"{"type":"ping"}"#.into(),
+            r#"{"type":"ServerSync","doc":"d"}"#.into(),
+            r#"{"type":"Connect","session":"0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"}"#.into(),
+            r#"{"type":"Connect","proto":1}"#.into(),
+            r#"{"type":"Connect","proto":1,"session":"x"}"#.into(),
+            sync(r#""seq":1,"m_ack":0,"edits":[]"#).replace("\"doc\":\"d\",", ""),
+            sync(r#""seq":1,"m_ack":0"#),
+            sync(r#""m_ack":0,"edits":[]"#),
+            sync(r#""seq":1,"edits":[]"#),
+            sync(r#""seq":-1,"m_ack":0,"edits":[]"#),
+            sync(r#""seq":1.5,"m_ack":0,"edits":[]"#),
+            sync(r#""seq":1e400,"m_ack":0,"edits":[]"#),
+            sync(r#""seq":18446744073709551616,"m_ack":0,"edits":[]"#),
+            sync(r#""seq":1,"seq":1,"m_ack":0,"edits":[]"#),
+            sync(r#""seq":1,"m_ack":0,"edits":[[0,["+\ud800"]]]"#),
+            sync(r#""seq":1,"m_ack":0,"edits":[[0]]"#),
+            sync(r#""seq":1,"m_ack":0,"edits":[[0,["=1"],1]]"#),
+            sync(r#""seq":1,"m_ack":0,"edits":[[0,["?1"]]]"#),
+            sync(r#""seq":1,"m_ack":0,"edits":[],"sum":"x""#),
+            sync(r#""seq":1,"m_ack":0,"edits":[],"sum":7"#),
+        ];
+        for text in cases {
+            assert_eq!(code(&text), "bad_message", "{text:.100}");
+        }
+        assert_eq!(
+            code(r#"{"type":"Connect","proto":2,"session":"0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"}"#),
+            "unsupported_version"
+        );
+        let many = vec!["[0,[]]"; limits::MAX_SYNC_EDITS + 1].join(",");
+        assert_eq!(code(&sync(&format!(r#""seq":1,"m_ack":0,"edits":[{many}]"#))), "too_large");
+        let steps = vec!["\"=1\""; limits::MAX_DELTA_STEPS + 1].join(",");
+        assert_eq!(code(&sync(&format!(r#""seq":1,"m_ack":0,"edits":[[0,[{steps}]]]"#))), "too_large");
+        assert_eq!(code(&format!(r#"{{"type":"History","doc":"{}"}}"#, "d".repeat(5_000))), "too_large");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_message_or_an_error(text in ".{0,200}") {
+            let _ = Request::parse(&text);
+            let _ = Response::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Differential synchronisation (JSON lines): after Fraser's "Differential Synchronization" (2009), with what
+//! delivery over a network that loses, repeats and reorders needs besides.
+//!
+//! Both ends are here: [`Client`] keeps a text in step; [`Server`] is a session on one document, over a
+//! [`History`]; [`Connection`] is the server's end of a connection, which opens documents and passes requests
+//! to them. Read docs/protocols/diffsync.md first, then `server`, then `client`.
+
+mod checksum;
+mod client;
+mod connection;
+mod delta;
+mod message;
+mod packing;
+mod rebase;
+mod server;
+mod session_id;
+mod summed_text;
+
+pub use checksum::{Sum, SumError};
+pub use client::{Client, ClientInput, ClientOutput, Counts, Settings};
+pub use connection::{Connection, Input, Output};
+pub use delta::{Delta, LengthError};
+pub use message::{
+    ClientReturn, ClientSync, Connect, ConnectOk, HistoryEntry, Numbered, PROTO, Request, Response, Resync,
+    ServerSync,
+};
+pub use packing::{ZLIB, pack, unpack};
+pub use rebase::{composed, rebase, rebase_unknown};
+pub use server::{Answer, Answered, History, Parts, Server, Shadow, Step, delta_of};
+pub use session_id::{SessionId, SessionIdError};
+pub use summed_text::SummedText;
