@@ -13,6 +13,7 @@ use syncline_store::Record;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::diffsync::{self, DiffCommand, Tip};
 use crate::error::HubError;
 use crate::file::FileSession;
 use crate::hub::Hub;
@@ -70,6 +71,8 @@ pub(crate) enum Command {
     Portable { version: Version, reply: Reply<Heads> },
     /// An edit by a session, at the version it saw.
     Edit { version: Version, edits: Vec<Edit>, meta: Meta, request: Option<Request>, reply: Reply<Edited> },
+    /// About a diff-sync session.
+    Diff(DiffCommand),
     /// Something was seen at the document's path.
     Hint(What),
     /// The catalogue changed, or a file was found at the path: bring the file in step. The permit is held
@@ -97,6 +100,8 @@ pub(crate) struct DocumentTask {
 /// What is in memory of a document.
 pub(crate) struct Loaded {
     pub document: Document,
+    /// The newest text with its checksum, once a diff-sync session asked for it.
+    tip: Option<Tip>,
     /// Events up to here are in the journal.
     recorded: Lv,
     /// Bytes of batches in the journal since its last snapshot.
@@ -245,6 +250,7 @@ impl DocumentTask {
             let damaged = |what: String| HubError::Damaged { doc: id.to_string(), what };
             let mut loaded = Loaded {
                 document: Document::new(),
+                tip: None,
                 recorded: 0,
                 since_snapshot: stored.batches.iter().map(Vec::len).sum(),
                 snapshot_len: stored.snapshot.as_ref().map_or(0, Vec::len),
@@ -376,6 +382,10 @@ impl DocumentTask {
             Command::Portable { version, reply } => waiting.push(Box::new(move |committed, document| {
                 drop(reply.send(committed.map(|()| document.portable(&version))));
             })),
+            Command::Diff(command) => {
+                let (to, of) = ((&hub, self.id), (document, &mut loaded.tip));
+                waiting.extend(diffsync::take(command, to, of, &self.published, extra));
+            }
             Command::Revive => self.file.revive(),
             Command::Recreate => self.file.recreate(),
             Command::Hint(what) => self.file.hint(&what, hub.uptime()),
@@ -489,6 +499,7 @@ impl Command {
             Command::Text { reply } | Command::TextAt { reply, .. } => drop(reply.send(Err(error))),
             Command::Portable { reply, .. } => drop(reply.send(Err(error))),
             Command::Edit { reply, .. } => drop(reply.send(Err(error))),
+            Command::Diff(command) => command.refuse(error),
             Command::Hint(_) | Command::Visit { .. } | Command::Revive | Command::Recreate => {}
         }
     }

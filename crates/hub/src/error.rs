@@ -49,6 +49,9 @@ pub enum HubError {
     /// The base version is not one of this document's.
     #[error("the base version is not known here")]
     BadBase,
+    /// The diff-sync session belongs to another identity.
+    #[error("this session belongs to somebody else")]
+    NotYours,
     /// The disk is full: nothing can be recorded now.
     #[error("the disk is full")]
     StorageFull,

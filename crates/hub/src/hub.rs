@@ -12,6 +12,7 @@ use syncline_store::{Journal, LogReader, Opener, Record};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::diffsync::{DiffParty, DiffSession, Seats};
 use crate::document::{Command, DocumentTask};
 use crate::error::HubError;
 use crate::event::HubEvent;
@@ -74,6 +75,8 @@ pub(crate) struct Inner {
     heads: Mutex<HashMap<DocId, Heads>>,
     feeds: Feeds,
     documents: Mutex<HashMap<DocId, Handle>>,
+    /// Diff-sync sessions that connections have.
+    pub seats: Seats,
     folder_commands: mpsc::Sender<FolderCommand>,
     /// Which document's file has an inode: how a rename is told from a deletion and a new file.
     pub inodes: Mutex<HashMap<Inode, DocId>>,
@@ -170,6 +173,7 @@ impl Hub {
             heads: Mutex::new(heads),
             feeds: Feeds::default(),
             documents: Mutex::default(),
+            seats: Seats::default(),
             folder_commands,
             inodes: Mutex::default(),
             gate: watch::Sender::new(!joined),
@@ -656,6 +660,19 @@ impl Hub {
     /// [`HubError::UnknownDocument`], [`HubError::NotText`].
     pub async fn open_text(&self, path: Option<&str>, party: Party) -> Result<TextSession, HubError> {
         TextSession::open(self.clone(), path, party).await
+    }
+
+    /// Opens a diff-sync session on a text document, new or known, and says where it stands: at a path, or on
+    /// the folder's only (otherwise first) text. An older connection that has the session is asked to leave.
+    ///
+    /// # Errors
+    /// [`HubError::UnknownDocument`], [`HubError::NotText`], [`HubError::NotYours`].
+    pub async fn open_diff(
+        &self,
+        path: Option<&str>,
+        party: DiffParty,
+    ) -> Result<(DiffSession, syncline_protocol::diffsync::ConnectOk), HubError> {
+        DiffSession::open(self.clone(), path, party).await
     }
 
     // ---- for the tasks ----

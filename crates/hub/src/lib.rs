@@ -5,6 +5,7 @@
 //! catalogue. The file session (`file`, deciding by the pure functions in [`mirror`]) is a party like any
 //! other: what somebody saves is an edit made at the version they saw.
 
+pub mod diffsync;
 mod document;
 mod error;
 mod event;

@@ -56,27 +56,7 @@ pub struct TextSession {
 
 impl TextSession {
     pub(crate) async fn open(hub: Hub, path: Option<&str>, party: Party) -> Result<TextSession, HubError> {
-        let (doc, path) = {
-            let catalogue = hub.catalogue();
-            let is_text =
-                |doc: &DocId| catalogue.get(doc).and_then(|entry| entry.kind()) == Some(&Kind::Text);
-            match path {
-                Some(path) => {
-                    let unknown = || HubError::UnknownDocument { name: path.to_owned() };
-                    let doc = *catalogue.at(path).first().ok_or_else(unknown)?;
-                    if !is_text(&doc) {
-                        return Err(HubError::NotText { path: path.to_owned() });
-                    }
-                    (doc, path.to_owned())
-                }
-                None => {
-                    let mut texts =
-                        catalogue.paths().filter_map(|(path, docs)| Some((*docs.first()?, path.to_owned())));
-                    let first = texts.find(|(doc, _)| is_text(doc));
-                    first.ok_or_else(|| HubError::UnknownDocument { name: String::new() })?
-                }
-            }
-        };
+        let (doc, path) = find_text(&hub, path)?;
         let durable = hub.handle(doc)?.durable;
         Ok(TextSession {
             hub,
@@ -225,8 +205,30 @@ impl TextSession {
     }
 }
 
+/// The text document at a path, or the folder's only (otherwise first) one.
+pub(crate) fn find_text(hub: &Hub, path: Option<&str>) -> Result<(DocId, String), HubError> {
+    let catalogue = hub.catalogue();
+    let is_text = |doc: &DocId| catalogue.get(doc).and_then(|entry| entry.kind()) == Some(&Kind::Text);
+    Ok(match path {
+        Some(path) => {
+            let unknown = || HubError::UnknownDocument { name: path.to_owned() };
+            let doc = *catalogue.at(path).first().ok_or_else(unknown)?;
+            if !is_text(&doc) {
+                return Err(HubError::NotText { path: path.to_owned() });
+            }
+            (doc, path.to_owned())
+        }
+        None => {
+            let mut texts =
+                catalogue.paths().filter_map(|(path, docs)| Some((*docs.first()?, path.to_owned())));
+            let first = texts.find(|(doc, _)| is_text(doc));
+            first.ok_or_else(|| HubError::UnknownDocument { name: String::new() })?
+        }
+    })
+}
+
 /// At most 256 bytes, cut between characters.
-fn clipped(name: &str) -> &str {
+pub(crate) fn clipped(name: &str) -> &str {
     let mut end = name.len().min(256);
     while !name.is_char_boundary(end) {
         end -= 1;

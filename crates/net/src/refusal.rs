@@ -14,6 +14,7 @@ pub(crate) fn refusal(error: &HubError) -> ProtocolError {
         HubError::NotText { .. } => ErrorCode::NotText,
         HubError::TooLarge { .. } => ErrorCode::TooLarge,
         HubError::BadBase => ErrorCode::BadBase,
+        HubError::NotYours => ErrorCode::Forbidden,
         HubError::StorageFull => ErrorCode::StorageFull,
         HubError::Closed => ErrorCode::Closing,
         HubError::Damaged { .. } => ErrorCode::Damaged,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use syncline_engine::catalogue::{Catalogue, DocId, Field, Life};
 use syncline_engine::{AgentId, EventId, Heads};
 
-use crate::log::{Loaded, Log, Record};
+use crate::log::{DiffState, Loaded, Log, Record};
 
 fn heads(seq: u64) -> Heads {
     Heads::new(AgentId::new(b"a").map(|agent| EventId { agent, seq }).into_iter().collect())
@@ -46,6 +46,9 @@ pub fn check(mut open: impl FnMut() -> Box<dyn Log>) {
         Record::Decision { doc: b, time_ms: 2, what: "other".into() },
         Record::Decision { doc: a, time_ms: 3, what: "second".into() },
         Record::Request { key: vec![1], result: vec![2] },
+        Record::DiffSession { session: [1; 16], doc: a, identity: [5; 32], state: vec![1] },
+        Record::DiffSession { session: [1; 16], doc: b, identity: [5; 32], state: vec![2] },
+        Record::DiffSession { session: [1; 16], doc: a, identity: [6; 32], state: vec![3] },
         Record::Setting { name: "s".into(), value: vec![9] },
     ])
     .unwrap();
@@ -75,6 +78,13 @@ pub fn check(mut open: impl FnMut() -> Box<dyn Log>) {
         assert!(reader.has_content(&[7; 32]).unwrap() && !reader.has_content(&[8; 32]).unwrap());
         assert_eq!(reader.decisions(a).unwrap(), [(1, "first".to_owned()), (3, "second".to_owned())]);
         assert_eq!((reader.request(&[1]).unwrap(), reader.request(&[2]).unwrap()), (Some(vec![2]), None));
+        let state = |identity, state| Some(DiffState { identity: [identity; 32], state: vec![state] });
+        assert_eq!(reader.diff_session([1; 16], a).unwrap(), state(6, 3));
+        assert_eq!(reader.diff_session([1; 16], b).unwrap(), state(5, 2));
+        assert_eq!(reader.diff_session([2; 16], a).unwrap(), None);
+        assert!(
+            reader.changed_ms(a).unwrap().is_some() && reader.changed_ms(DocId([3; 16])).unwrap().is_none()
+        );
         assert_eq!((reader.setting("s").unwrap(), reader.setting("t").unwrap()), (Some(vec![9]), None));
     }
 }

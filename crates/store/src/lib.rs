@@ -14,6 +14,6 @@ mod sqlite;
 
 pub use journal::{Journal, Opener};
 pub use lock::{FolderLock, LockError};
-pub use log::{Loaded, Log, LogReader, Record, StoreError};
+pub use log::{DIFF_SESSION_DAYS, DiffState, Loaded, Log, LogReader, Record, StoreError};
 pub use memory::MemoryLog;
 pub use sqlite::SqliteLog;

@@ -73,6 +73,18 @@ pub enum Record {
         /// The result.
         result: Vec<u8>,
     },
+    /// Where a diff-sync session stands on a document; an earlier state of it goes. Kept for
+    /// [`DIFF_SESSION_DAYS`] after it was last recorded.
+    DiffSession {
+        /// The session's name.
+        session: [u8; 16],
+        /// Which document.
+        doc: DocId,
+        /// Whose session it is.
+        identity: [u8; 32],
+        /// The state; its own encoding.
+        state: Vec<u8>,
+    },
     /// A setting of the folder: its id, its epoch, where it was joined.
     Setting {
         /// Its name.
@@ -80,6 +92,18 @@ pub enum Record {
         /// Its value.
         value: Vec<u8>,
     },
+}
+
+/// How long a diff-sync session that nobody uses is kept, in days.
+pub const DIFF_SESSION_DAYS: u64 = 30;
+
+/// Where a diff-sync session stood.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DiffState {
+    /// Whose session it is.
+    pub identity: [u8; 32],
+    /// The state, as it was recorded.
+    pub state: Vec<u8>,
 }
 
 /// A document as the journal has it.
@@ -174,6 +198,10 @@ pub trait LogReader: Send {
     fn decisions(&self, doc: DocId) -> Result<Vec<(u64, String)>, StoreError>;
     /// The result of a request that was carried out.
     fn request(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Where a diff-sync session stood on a document, if that is not too long ago.
+    fn diff_session(&self, session: [u8; 16], doc: DocId) -> Result<Option<DiffState>, StoreError>;
+    /// When a document last changed, in milliseconds since 1970.
+    fn changed_ms(&self, doc: DocId) -> Result<Option<u64>, StoreError>;
     /// A setting of the folder.
     fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
 }

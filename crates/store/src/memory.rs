@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use syncline_engine::catalogue::{DocId, Write};
 use syncline_engine::{AgentId, Heads};
 
-use crate::log::{Loaded, Log, LogReader, Record, StoreError};
+use crate::log::{DiffState, Loaded, Log, LogReader, Record, StoreError};
 
 /// The fake journal. Clones share one content, as handles of one file do.
 #[derive(Clone, Default)]
@@ -22,6 +22,7 @@ struct Content {
     contents: BTreeMap<[u8; 32], Vec<u8>>,
     decisions: Vec<(DocId, u64, String)>,
     requests: BTreeMap<Vec<u8>, Vec<u8>>,
+    diff_sessions: BTreeMap<([u8; 16], DocId), DiffState>,
     settings: BTreeMap<String, Vec<u8>>,
     /// How many further commits fail.
     failures: u32,
@@ -85,6 +86,9 @@ impl Content {
             Record::Content { hash, bytes } => drop(self.contents.entry(hash).or_insert(bytes)),
             Record::Decision { doc, time_ms, what } => self.decisions.push((doc, time_ms, what)),
             Record::Request { key, result } => drop(self.requests.insert(key, result)),
+            Record::DiffSession { session, doc, identity, state } => {
+                self.diff_sessions.insert((session, doc), DiffState { identity, state });
+            }
             Record::Setting { name, value } => drop(self.settings.insert(name, value)),
         }
     }
@@ -150,6 +154,15 @@ impl LogReader for MemoryLog {
 
     fn request(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.with(|content| content.requests.get(key).cloned()))
+    }
+
+    fn diff_session(&self, session: [u8; 16], doc: DocId) -> Result<Option<DiffState>, StoreError> {
+        Ok(self.with(|content| content.diff_sessions.get(&(session, doc)).cloned()))
+    }
+
+    /// There is no clock here: any document that was ever changed was so at the same moment.
+    fn changed_ms(&self, doc: DocId) -> Result<Option<u64>, StoreError> {
+        Ok(self.with(|content| content.documents.contains_key(&doc).then_some(1)))
     }
 
     fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {

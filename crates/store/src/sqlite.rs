@@ -7,10 +7,10 @@ use syncline_engine::catalogue::{DocId, Write};
 use syncline_engine::varint::Reader;
 use syncline_engine::{AgentId, Heads};
 
-use crate::log::{Loaded, Log, LogReader, Record, StoreError};
+use crate::log::{DIFF_SESSION_DAYS, DiffState, Loaded, Log, LogReader, Record, StoreError};
 
 /// The newest schema; `PRAGMA user_version` says which one a file has.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// `documents`, `version` and `changed_ms` are there for people and scripts: text, version and time
 /// of each document can be asked of the database itself.
@@ -29,6 +29,13 @@ CREATE TABLE requests (key BLOB PRIMARY KEY, result BLOB NOT NULL, time_ms INTEG
 CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = 1;
 ";
+
+/// What each later schema adds to the one before it: the first makes 2 of 1.
+const UPGRADES: &[&str] = &["
+CREATE TABLE diff_sessions (session BLOB NOT NULL, doc BLOB NOT NULL, identity BLOB NOT NULL, state BLOB NOT NULL, used_ms INTEGER NOT NULL, PRIMARY KEY (session, doc)) WITHOUT ROWID;
+CREATE INDEX diff_sessions_used ON diff_sessions (used_ms);
+PRAGMA user_version = 2;
+"];
 
 /// The journal of a folder, in one file.
 pub struct SqliteLog {
@@ -50,6 +57,9 @@ impl SqliteLog {
         }
         if found == 0 {
             connection.execute_batch(&format!("BEGIN IMMEDIATE; {CREATE} COMMIT;")).map_err(fail)?;
+        }
+        for upgrade in UPGRADES.iter().skip(usize::try_from(found - 1).unwrap_or(0)) {
+            connection.execute_batch(&format!("BEGIN IMMEDIATE; {upgrade} COMMIT;")).map_err(fail)?;
         }
         Ok(SqliteLog { path: path.to_owned(), connection })
     }
@@ -98,6 +108,8 @@ impl Log for SqliteLog {
 }
 
 const NOW_MS: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+
+const DIFF_SESSION_MS: i64 = DIFF_SESSION_DAYS as i64 * 24 * 3600 * 1000;
 
 fn put(sql: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
     let set_heads = |doc: &DocId, heads: &Heads| {
@@ -158,6 +170,13 @@ fn put(sql: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
         Record::Request { key, result } => {
             let text = format!("INSERT OR REPLACE INTO requests VALUES (?1, ?2, {NOW_MS})");
             sql.prepare_cached(&text)?.execute(params![key, result])?;
+        }
+        Record::DiffSession { session, doc, identity, state } => {
+            let text = format!("INSERT OR REPLACE INTO diff_sessions VALUES (?1, ?2, ?3, ?4, {NOW_MS})");
+            sql.prepare_cached(&text)?.execute(params![session, doc.0, identity, state])?;
+            // Here rather than now and then, so that it is bounded by use alone; the index makes it a look.
+            let text = format!("DELETE FROM diff_sessions WHERE used_ms < {NOW_MS} - ?1");
+            sql.prepare_cached(&text)?.execute(params![DIFF_SESSION_MS])?;
         }
         Record::Setting { name, value } => {
             sql.prepare_cached("INSERT OR REPLACE INTO settings VALUES (?1, ?2)")?
@@ -278,6 +297,22 @@ impl LogReader for SqliteReader {
 
     fn request(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.one("SELECT result FROM requests WHERE key = ?1", params![key], |row| row.get(0))
+    }
+
+    fn diff_session(&self, session: [u8; 16], doc: DocId) -> Result<Option<DiffState>, StoreError> {
+        let text = format!(
+            "SELECT identity, state FROM diff_sessions
+             WHERE session = ?1 AND doc = ?2 AND used_ms >= {NOW_MS} - ?3"
+        );
+        self.one(&text, params![session, doc.0, DIFF_SESSION_MS], |row| {
+            Ok(DiffState { identity: row.get(0)?, state: row.get(1)? })
+        })
+    }
+
+    fn changed_ms(&self, doc: DocId) -> Result<Option<u64>, StoreError> {
+        self.one("SELECT changed_ms FROM documents WHERE doc = ?1", params![doc.0], |row| {
+            Ok(row.get::<_, i64>(0)? as u64)
+        })
     }
 
     fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {

@@ -63,6 +63,34 @@ fn after_a_failed_commit_the_log_is_opened_anew() {
 }
 
 #[test]
+fn a_journal_of_the_first_schema_is_upgraded_and_old_sessions_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    let setting = Record::Setting { name: "kept".into(), value: vec![7] };
+    SqliteLog::open(&path).unwrap().commit(&[setting]).unwrap();
+    let sql = |text: &str| rusqlite::Connection::open(&path).unwrap().execute_batch(text).unwrap();
+    sql("DROP TABLE diff_sessions; PRAGMA user_version = 1;");
+    let mut log = SqliteLog::open(&path).unwrap();
+    let session = |number| Record::DiffSession {
+        session: [number; 16],
+        doc: DocId([1; 16]),
+        identity: [2; 32],
+        state: vec![number],
+    };
+    log.commit(&[session(1), session(2)]).unwrap();
+    let reader = log.reader().unwrap();
+    assert_eq!(reader.setting("kept").unwrap(), Some(vec![7]));
+    assert!(reader.diff_session([1; 16], DocId([1; 16])).unwrap().is_some());
+    // A month and a day later the first is not found any more, and goes with the next that is recorded.
+    sql("UPDATE diff_sessions SET used_ms = used_ms - 31 * 86400000 WHERE state = x'01'");
+    assert_eq!(reader.diff_session([1; 16], DocId([1; 16])).unwrap(), None);
+    log.commit(&[session(3)]).unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let left: i64 = connection.query_row("SELECT COUNT(*) FROM diff_sessions", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 2);
+}
+
+#[test]
 fn a_journal_of_a_newer_program_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");

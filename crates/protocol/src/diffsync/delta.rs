@@ -103,6 +103,20 @@ impl Delta {
         inserted.sum()
     }
 
+    /// As it is sent: a JSON list.
+    pub fn to_json(&self) -> String {
+        // A list of strings can always be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads what [`Delta::to_json`] wrote.
+    ///
+    /// # Errors
+    /// If it is no delta.
+    pub fn from_json(json: &str) -> Result<Delta, crate::ProtocolError> {
+        serde_json::from_str(json).map_err(|error| crate::json::describe(&error))
+    }
+
     /// Reads one step as it is written.
     fn push(&mut self, text: &str) -> Result<(), &'static str> {
         let mut chars = text.chars();

@@ -1,0 +1,181 @@
+//! Diff-sync sessions on a real folder: merged with saves, journalled with their edits, and left to whoever
+//! comes back.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, missing_docs)]
+
+mod support;
+
+use std::fs;
+use std::sync::Arc;
+
+use support::{Served, eventually, serve};
+use syncline_engine::Edit;
+use syncline_hub::HubError;
+use syncline_hub::diffsync::{DiffParty, DiffSession};
+use syncline_protocol::diffsync::{
+    Answer, ClientReturn, ClientSync, ConnectOk, Delta, Resync, ServerSync, SessionId, Sum,
+};
+
+const ME: [u8; 32] = [7; 32];
+
+fn party(session: u8) -> DiffParty {
+    DiffParty { session: SessionId([session; 16]), identity: ME, name: "ann".into() }
+}
+
+async fn open(served: &Served, session: u8) -> (DiffSession, ConnectOk) {
+    served.hub.open_diff(Some("a.txt"), party(session)).await.unwrap()
+}
+
+/// A request that inserts at the beginning of a text.
+fn insert(seq: u64, n: u64, m_ack: u64, text: &str, insert: &str) -> ClientSync {
+    let delta = Delta::of(&[Edit::insert(0, insert)], text.chars().count());
+    let sum = Some(Sum::of(&format!("{insert}{text}")));
+    ClientSync { doc: "a.txt".into(), session: None, seq, m_ack, edits: vec![(n, Arc::new(delta))], sum }
+}
+
+fn nothing(seq: u64, m_ack: u64, text: &str) -> ClientSync {
+    let sum = Some(Sum::of(text));
+    ClientSync { doc: "a.txt".into(), session: None, seq, m_ack, edits: vec![], sum }
+}
+
+fn synced(answer: Answer) -> ServerSync {
+    match answer {
+        Answer::Sync(sync) => sync,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn resynced(answer: Answer) -> Resync {
+    match answer {
+        Answer::Resync(resync) => resync,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_save_reaches_a_client_and_its_edit_reaches_the_file() {
+    let served = serve(&[("a.txt", b"text\n")]).await;
+    let (mut session, ok) = open(&served, 1).await;
+    assert_eq!(
+        (ok.text.as_deref(), ok.resumed, ok.doc.as_str(), ok.version),
+        (Some("text\n"), false, "a.txt", 5)
+    );
+    let answer = synced(session.sync(insert(1, 0, 0, "text\n", "A ")).await.unwrap());
+    assert_eq!((answer.n_ack, answer.edits.len()), (1, 0));
+    eventually("the edit is in the file", || served.read("a.txt") == "A text\n").await;
+    fs::write(served.path("a.txt"), "A text\nsaved\n").unwrap();
+    session.changed().await;
+    let answer = synced(session.sync(nothing(2, 0, "A text\n")).await.unwrap());
+    assert_eq!(answer.edits.len(), 1);
+    assert_eq!(answer.sum, Sum::of("A text\nsaved\n"));
+    let history = session.history().await.unwrap();
+    let by: Vec<_> = history.iter().map(|entry| (entry.channel.as_str(), entry.author.as_str())).collect();
+    assert_eq!(by, [("file", "tester"), ("diffsync", "ann"), ("file", "tester")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rule_6_a_session_goes_on_after_a_restart() {
+    let mut served = serve(&[("a.txt", b"text")]).await;
+    let (mut session, _) = open(&served, 1).await;
+    let request = insert(1, 0, 0, "text", "A");
+    let first = synced(session.sync(request.clone()).await.unwrap());
+    // Killed: nothing is left but what was journalled with the edit.
+    drop(session);
+    served.restart(2).await;
+    let (mut session, ok) = open(&served, 1).await;
+    assert_eq!((ok.resumed, ok.text, ok.n, ok.m, ok.last_seq), (true, None, 1, 0, 1));
+    let again = synced(session.sync(request).await.unwrap());
+    assert_eq!(again, first, "the same request has the same answer, and enters nothing");
+    let next = synced(session.sync(insert(2, 1, 0, "Atext", "B")).await.unwrap());
+    assert_eq!((next.n_ack, next.sum), (2, Sum::of("BAtext")));
+    eventually("both are in the file", || served.read("a.txt") == "BAtext").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_was_left_knows_what_it_was_told() {
+    let mut served = serve(&[("a.txt", b"text")]).await;
+    let (mut session, _) = open(&served, 1).await;
+    fs::write(served.path("a.txt"), "text!").unwrap();
+    session.changed().await;
+    let told = synced(session.sync(nothing(1, 0, "text")).await.unwrap());
+    assert_eq!(told.edits.len(), 1);
+    session.leave().await;
+    served.restart(2).await;
+    let (mut session, ok) = open(&served, 1).await;
+    assert_eq!((ok.resumed, ok.m), (true, 1));
+    let next = synced(session.sync(nothing(2, 1, "text!")).await.unwrap());
+    assert!(next.edits.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_commit_enters_nothing_and_the_request_may_come_again() {
+    let served = serve(&[("a.txt", b"text")]).await;
+    let (mut session, _) = open(&served, 1).await;
+    synced(session.sync(insert(1, 0, 0, "text", "A")).await.unwrap());
+    eventually("written", || served.read("a.txt") == "Atext").await;
+    eventually("settled", || served.hub.unsettled() == 0).await;
+    served.log.fail_commits(1);
+    let request = insert(2, 1, 0, "Atext", "B");
+    assert!(session.sync(request.clone()).await.is_err());
+    let answer = synced(session.sync(request).await.unwrap());
+    assert_eq!((answer.n_ack, answer.sum), (2, Sum::of("BAtext")));
+    eventually("once", || served.read("a.txt") == "BAtext").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newer_connection_takes_the_session_over_and_a_stranger_does_not() {
+    let served = serve(&[("a.txt", b"text")]).await;
+    let (mut old, _) = open(&served, 1).await;
+    synced(old.sync(insert(1, 0, 0, "text", "A")).await.unwrap());
+    let stolen = DiffParty { identity: [8; 32], ..party(1) };
+    let refused = served.hub.open_diff(Some("a.txt"), stolen.clone()).await;
+    assert!(matches!(refused, Err(HubError::NotYours)), "while it is in use");
+    let hub = served.hub.clone();
+    let newer = tokio::spawn(async move { hub.open_diff(Some("a.txt"), party(1)).await });
+    old.taken_over().await;
+    old.leave().await;
+    let (mut session, ok) = newer.await.unwrap().unwrap();
+    assert_eq!((ok.resumed, ok.n, ok.last_seq), (true, 1, 1));
+    synced(session.sync(insert(2, 1, 0, "Atext", "B")).await.unwrap());
+    session.leave().await;
+    let refused = served.hub.open_diff(Some("a.txt"), stolen).await;
+    assert!(matches!(refused, Err(HubError::NotYours)), "and when only the journal has it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_was_forgotten_brings_its_text_and_it_is_kept() {
+    let served = serve(&[("a.txt", b"text")]).await;
+    let (mut session, ok) = open(&served, 1).await;
+    assert!(!ok.resumed);
+    fs::write(served.path("a.txt"), "theirs text").unwrap();
+    session.changed().await;
+    let back = ClientReturn {
+        doc: "a.txt".into(),
+        seq: 9,
+        shadow: "text".into(),
+        text: "text mine".into(),
+        sum: Sum::of("text"),
+    };
+    let answer = resynced(session.returned(back.clone()).await.unwrap());
+    assert_eq!((answer.text.as_str(), answer.n_ack), ("theirs text mine", 0));
+    assert_eq!(resynced(session.returned(back).await.unwrap()), answer, "told twice, entered once");
+    eventually("in the file", || served.read("a.txt") == "theirs text mine").await;
+    let decisions = syncline_store::Log::reader(&served.log).unwrap();
+    let doc = served.hub.document_at("a.txt").unwrap();
+    let said = decisions.decisions(doc).unwrap();
+    assert!(said.iter().any(|(_, what)| what.contains("text is kept")), "{said:?}");
+    let hash = *blake3::hash(b"text mine").as_bytes();
+    assert_eq!(decisions.content(&hash).unwrap().as_deref(), Some(&b"text mine"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_that_are_not_there_and_texts_that_are_too_long_are_refused() {
+    let served = serve(&[("a.txt", b"text"), ("b.bin", b"\0\xff")]).await;
+    let open = |path: &'static str| served.hub.open_diff(Some(path), party(1));
+    assert!(matches!(open("none.txt").await, Err(HubError::UnknownDocument { .. })));
+    assert!(matches!(open("b.bin").await, Err(HubError::NotText { .. })));
+    let (mut session, _) = open("a.txt").await.unwrap();
+    let long = "x".repeat(syncline_protocol::limits::MAX_DOCUMENT_BYTES);
+    let refused = session.sync(insert(1, 0, 0, "text", &long)).await;
+    assert!(matches!(refused, Err(HubError::TooLarge { .. })));
+    synced(session.sync(insert(1, 0, 0, "text", "A")).await.unwrap());
+}
