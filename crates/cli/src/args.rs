@@ -26,7 +26,7 @@ const EXAMPLES: &str = "Examples:
 pub enum Verb {
     /// Share a folder, or one file.
     #[command(
-        after_help = "Examples:\n  syncline serve\n  syncline serve notes/ --listen 127.0.0.1:7420\n  syncline serve todo.txt --json"
+        after_help = "Examples:\n  syncline serve\n  syncline serve notes/ --listen 127.0.0.1:7420\n  syncline serve todo.txt --json\n  syncline serve notes/ --diffsync 127.0.0.1:7421   then: syncline connect 127.0.0.1:7421 a.txt"
     )]
     Serve {
         /// The folder or file.
@@ -35,6 +35,9 @@ pub enum Verb {
         /// Where to listen. Without it: 127.0.0.1:7420, or any free port if that is taken.
         #[arg(long, value_name = "ADDR")]
         listen: Option<SocketAddr>,
+        /// Also serve diff-sync clients, one JSON message a line (docs/protocols/diffsync.md).
+        #[arg(long, value_name = "ADDR")]
+        diffsync: Option<SocketAddr>,
     },
     /// Keep a live copy of a shared folder. A folder that has files already is merged by text; nothing in
     /// it is destroyed.

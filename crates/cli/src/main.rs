@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> Result<(), Failure> {
     let json = args.json;
     match args.verb {
-        Verb::Serve { path, listen } => serve::run(&path, listen, json).await,
+        Verb::Serve { path, listen, diffsync } => serve::run(&path, listen, diffsync, json).await,
         Verb::Join { link, dir } => join::run(&link, &dir, json).await,
         Verb::Status { path } => status::run(&path, json).await,
         Verb::Restore { file } => control::restore(&file, json).await,

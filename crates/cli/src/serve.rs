@@ -19,13 +19,21 @@ const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4A
 const BACKLOG: u32 = 4096;
 
 /// Runs until interrupted.
-pub async fn run(path: &Path, listen: Option<SocketAddr>, json: bool) -> Result<(), Failure> {
-    if let Some(address) = listen {
+pub async fn run(
+    path: &Path,
+    listen: Option<SocketAddr>,
+    diffsync: Option<SocketAddr>,
+    json: bool,
+) -> Result<(), Failure> {
+    for address in [listen, diffsync].into_iter().flatten() {
         check_bind(address).map_err(|error| Failure::usage(error.to_string(), ""))?;
     }
     let (root, only) = root_of(path)?;
     let state = StateDir::open(&root)?;
     let listener = bind(listen)?;
+    let lines = diffsync.map(|address| bind_to(address, "--diffsync")).transpose()?;
+    let lines_at = lines.as_ref().map(TcpListener::local_addr).transpose();
+    let lines_at = lines_at.map_err(|error| Failure::other(error.to_string(), ""))?;
     let address = listener.local_addr().map_err(|error| Failure::other(error.to_string(), ""))?;
     let access = Access::new(state.secret("token")?, state.secret("content-capability")?);
     let hub = state.open_hub(only, false).await?;
@@ -36,18 +44,30 @@ pub async fn run(path: &Path, listen: Option<SocketAddr>, json: bool) -> Result<
         .map_err(|error| Failure::other(error.to_string(), ""))?;
     let content = format!("ws://{address}{}", access.content_path());
     let plain = format!("ws://{address}/content");
-    control::listen(&root, hub.clone(), json!({"role": "serves", "listen": address.to_string()}));
+    let mut facts = json!({"role": "serves", "listen": address.to_string()});
+    if let Some(lines_at) = lines_at {
+        facts["diffsync"] = json!(lines_at.to_string());
+    }
+    control::listen(&root, hub.clone(), facts);
     let (stop, stopped) = watch::channel(false);
+    if let Some(lines) = lines {
+        tokio::spawn(syncline_net::serve_lines(lines, hub.clone(), access.clone(), stopped.clone()));
+    }
     let serving = tokio::spawn(syncline_net::serve(listener, hub.clone(), access.clone(), stopped));
     if json {
         let token = access.token().secret();
-        report::json_line(
-            &json!({"join": link.to_string(), "content": content, "ws": plain, "token": token}),
-        );
+        let mut ready = json!({"join": link.to_string(), "content": content, "ws": plain, "token": token});
+        if let Some(lines_at) = lines_at {
+            ready["diffsync"] = json!(lines_at.to_string());
+        }
+        report::json_line(&ready);
     } else {
         println!("Serving {} ({} files)", root.display(), hub.document_paths().len());
         println!("  join it      syncline join '{link}' DIR");
         println!("  for scripts  {content}");
+        if let Some(lines_at) = lines_at {
+            println!("  diff-sync    syncline connect {lines_at} FILE");
+        }
         println!("Ctrl-C ends it; nothing is lost.");
     }
     tell_until_interrupted(events, json).await?;
@@ -60,25 +80,26 @@ pub async fn run(path: &Path, listen: Option<SocketAddr>, json: bool) -> Result<
 }
 
 fn bind(listen: Option<SocketAddr>) -> Result<TcpListener, Failure> {
-    let address = listen.unwrap_or(DEFAULT);
-    let fail = |error: std::io::Error| {
-        Failure::usage(
-            format!("cannot listen at {address}: {error}"),
-            "choose another with --listen 127.0.0.1:PORT",
-        )
-    };
-    let at = |address: SocketAddr| {
+    match listen {
+        Some(address) => bind_to(address, "--listen"),
+        // Nobody asked for this port: if it is taken, another will do.
+        None => {
+            bind_to(DEFAULT, "--listen").or_else(|_| bind_to(SocketAddr::new(DEFAULT.ip(), 0), "--listen"))
+        }
+    }
+}
+
+fn bind_to(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
+    let bound = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    match at(address) {
-        Err(error) if listen.is_none() && error.kind() == std::io::ErrorKind::AddrInUse => {
-            at(SocketAddr::new(address.ip(), 0)).map_err(fail)
-        }
-        bound => bound.map_err(fail),
-    }
+    bound().map_err(|error: std::io::Error| {
+        let hint = format!("choose another with {flag} 127.0.0.1:PORT");
+        Failure::usage(format!("cannot listen at {address}: {error}"), hint)
+    })
 }
 
 /// Waits for the first scan, with a bar.

@@ -24,9 +24,13 @@ pub async fn run(path: &Path, json: bool) -> Result<(), Failure> {
     let number = |name: &str| status.get(name).and_then(Value::as_u64).unwrap_or_default();
     if status["running"] == json!(true) {
         println!("  running, process {}", number("pid"));
-        for (name, label) in
-            [("role", "role"), ("listen", "listens at"), ("peer", "joined to"), ("state", "link")]
-        {
+        for (name, label) in [
+            ("role", "role"),
+            ("listen", "listens at"),
+            ("diffsync", "diff-sync at"),
+            ("peer", "joined to"),
+            ("state", "link"),
+        ] {
             if let Some(value) = status.get(name).and_then(Value::as_str) {
                 println!("  {label} {}", safe(value));
             }

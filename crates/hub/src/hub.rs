@@ -461,6 +461,8 @@ impl Hub {
                 Err(refused) => command = refused.0,
             }
             self.forget(doc, &handle.commands);
+            // While the runtime shuts down no new task runs: without a pause this would go on for ever.
+            tokio::task::yield_now().await;
         }
     }
 

@@ -21,6 +21,8 @@ pub enum Channel {
     Replica,
     /// Whole texts as JSON.
     Content,
+    /// What changed, as JSON, both ways.
+    Diffsync,
 }
 
 /// What somebody shows to be let in.
@@ -37,6 +39,8 @@ pub enum Presented<'a> {
 pub struct Identity {
     /// Where to.
     pub channel: Channel,
+    /// A hash of the secret that let them in: what is kept for them is kept for who has that secret.
+    pub id: [u8; 32],
 }
 
 /// Somebody who was not.
@@ -83,10 +87,10 @@ impl Access {
         let (secret, text) = match (channel, presented) {
             (_, Presented::Token(text)) => (&self.token, text),
             (Channel::Content, Presented::Capability(text)) => (&self.content_capability, text),
-            (Channel::Replica, Presented::Capability(_)) => return Err(Denied),
+            (Channel::Replica | Channel::Diffsync, Presented::Capability(_)) => return Err(Denied),
         };
         let presented = Token::parse(text).map_err(|_| Denied)?;
-        if secret.admits(&presented) { Ok(Identity { channel }) } else { Err(Denied) }
+        if secret.admits(&presented) { Ok(Identity { channel, id: secret.hash() }) } else { Err(Denied) }
     }
 }
 
@@ -112,6 +116,8 @@ mod tests {
         assert!(allow(Channel::Content, Presented::Token(&token)));
         assert!(allow(Channel::Content, Presented::Capability(&capability)));
         assert!(!allow(Channel::Replica, Presented::Capability(&capability)));
+        assert!(allow(Channel::Diffsync, Presented::Token(&token)));
+        assert!(!allow(Channel::Diffsync, Presented::Capability(&capability)));
         assert!(!allow(Channel::Replica, Presented::Token(&capability)));
         assert!(!allow(Channel::Content, Presented::Capability(&token)));
         for wrong in ["", "x", &token[..42], &token.to_lowercase()] {

@@ -51,6 +51,8 @@ pub(crate) enum Route {
     Replica,
     /// Whole texts, with a hello.
     Content,
+    /// What changed, both ways.
+    Diffsync,
     /// Whole texts, let in by the address.
     Admitted {
         /// Which document.
@@ -165,6 +167,7 @@ pub(crate) fn route(head: &Head, access: &Access) -> Result<Route, NoEntry> {
     match path {
         "/replica" => Ok(Route::Replica),
         "/content" | "/content/" => Ok(Route::Content),
+        "/diffsync" => Ok(Route::Diffsync),
         "/" => Err(no_entry(404, EXPLANATION)),
         _ => {
             let rest = path.strip_prefix("/content/").ok_or(unknown.clone())?;
@@ -289,6 +292,7 @@ mod tests {
         let capability = Token::from_random([2; 32]).secret();
         assert_eq!(ask("/replica", host), Ok(Route::Replica));
         assert_eq!(ask("/content", host), Ok(Route::Content));
+        assert_eq!(ask("/diffsync", host), Ok(Route::Diffsync));
         let admitted = |document: Option<&str>| Ok(Route::Admitted { document: document.map(str::to_owned) });
         assert_eq!(ask(&format!("/content/{capability}"), host), admitted(None));
         assert_eq!(

@@ -1,6 +1,7 @@
 //! How sessions arrive and leave over a network: WebSocket, tokens, dialing and reconnecting.
 //!
-//! [`serve`] accepts connections on a listener and hands each to the protocol its path names; [`keep_joined`]
+//! [`serve`] accepts connections on a listener and hands each to the protocol its path names, [`serve_lines`]
+//! those that speak `diffsync` without HTTP around it; [`keep_joined`]
 //! dials another hub and dials again whenever the connection breaks. What is said on a connection is decided
 //! by the state machines of `syncline-protocol`; what is done about it, by `syncline-hub`. This crate moves
 //! bytes, keeps time and says no: every limit of `syncline_protocol::limits` that a connection could break is
@@ -11,9 +12,11 @@ mod admission;
 mod back_off;
 mod content;
 mod dial;
+mod diffsync;
 mod error;
 mod gate;
 mod head;
+mod lines;
 mod listener;
 mod refusal;
 mod replica;
@@ -23,7 +26,7 @@ pub use access::{Access, Channel, Denied, Identity, Presented, check_bind};
 pub use back_off::BackOff;
 pub use dial::{JoinEvent, keep_joined};
 pub use error::NetError;
-pub use listener::serve;
+pub use listener::{serve, serve_lines};
 
 /// Resolves when the shutdown is asked for (or whoever could ask is gone).
 async fn stopped(shutdown: &mut tokio::sync::watch::Receiver<bool>) {

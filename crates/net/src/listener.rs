@@ -7,7 +7,7 @@ use std::time::Duration;
 use syncline_hub::Hub;
 use syncline_protocol::content::Session;
 use syncline_protocol::replica::{Link, Local, Role};
-use syncline_protocol::{ProtocolError, limits};
+use syncline_protocol::{ErrorCode, ProtocolError, limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -16,12 +16,14 @@ use tokio::time::{sleep, timeout};
 
 use crate::access::{Access, Channel, Presented};
 use crate::admission::{Admission, Place};
+use crate::diffsync::Wire;
 use crate::error::NetError;
 use crate::gate::Gate;
 use crate::head::{FULL, HeadError, NoEntry, Route, SLOW, read_head, refusal_bytes, route};
+use crate::lines::Lines;
 use crate::replica::Shell;
 use crate::socket::Stranger;
-use crate::{content, replica};
+use crate::{content, diffsync, replica};
 
 /// How long connections get to say goodbye when the hub stops.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -40,7 +42,37 @@ pub async fn serve(
     listener: TcpListener,
     hub: Hub,
     access: Access,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), NetError> {
+    accept(listener, hub, access, shutdown, Door::Http).await
+}
+
+/// The same for connections that speak `diffsync`, one JSON message a line.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_lines(
+    listener: TcpListener,
+    hub: Hub,
+    access: Access,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), NetError> {
+    accept(listener, hub, access, shutdown, Door::Lines).await
+}
+
+/// What is spoken first on a listener's connections.
+#[derive(Clone, Copy)]
+enum Door {
+    Http,
+    Lines,
+}
+
+async fn accept(
+    listener: TcpListener,
+    hub: Hub,
+    access: Access,
     mut shutdown: watch::Receiver<bool>,
+    door: Door,
 ) -> Result<(), NetError> {
     let address = listener.local_addr();
     let address =
@@ -55,10 +87,15 @@ pub async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let server = Server { hub: hub.clone(), access: Arc::clone(&access), shutdown: stop.clone() };
-                    match admission.admit(peer.ip()) {
-                        Some(place) => drop(connections.spawn(server.connection(stream, peer, place))),
+                    match (admission.admit(peer.ip()), door) {
+                        (Some(place), Door::Http) => drop(connections.spawn(server.connection(stream, peer, place))),
+                        (Some(place), Door::Lines) => drop(connections.spawn(server.lines(stream, place))),
                         // Not answered from a task of its own: that would be one more thing to run out of.
-                        None => drop(stream.try_write(&refusal_bytes(&FULL))),
+                        (None, Door::Http) => drop(stream.try_write(&refusal_bytes(&FULL))),
+                        (None, Door::Lines) => {
+                            let full = ProtocolError::new(ErrorCode::TooMany, "too many connections");
+                            drop(stream.try_write(format!("{}\n", full.to_json()).as_bytes()));
+                        }
                     }
                 }
                 // Out of file descriptors, or the client was gone at once: the next accept may succeed.
@@ -105,6 +142,13 @@ impl Server {
         }
     }
 
+    async fn lines(self, stream: TcpStream, mut place: Place) {
+        // Keystrokes are small: waiting to fill a packet would cost 40 ms each.
+        let _ = stream.set_nodelay(true);
+        let wire = Wire::Lines(Lines::new(stream, limits::MAX_BEFORE_HELLO));
+        diffsync::run(wire, self.hub, &self.access, &mut place, self.shutdown).await;
+    }
+
     async fn speak(self, route: Route, gate: Gate<TcpStream>, place: &mut Place) {
         let stranger = Stranger::accepted(gate).await;
         let Server { hub, access, shutdown } = self;
@@ -126,6 +170,10 @@ impl Server {
                 return;
             }
             Route::Content => Session::new(),
+            Route::Diffsync => {
+                let wire = Wire::Stranger(Box::new(stranger));
+                return diffsync::run(wire, hub, &access, place, shutdown).await;
+            }
             Route::Admitted { document } => Session::admitted(document),
         };
         content::run(stranger, session, hub, &access, place, shutdown).await;

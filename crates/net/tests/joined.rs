@@ -74,7 +74,7 @@ async fn many_files_come_over() {
 /// each is saved once more, with something put after `place`.
 async fn saved_apart(held: &str, one: &str, other: &str, merged: &str, place: &str) {
     let served = serve_folder(&[("a.txt", held)]).await;
-    let Served { kept, address, shutdown, task } = served;
+    let Served { kept, address, shutdown, task, .. } = served;
     let link = JoinLink::new("127.0.0.1", address.port(), support::token()).unwrap();
     let mut joined = join(link, &[], 2).await;
     joined.synced().await;

@@ -13,7 +13,7 @@ mod tip;
 
 pub use change_log::change_log;
 pub use live_history::LiveHistory;
-pub use session::{DiffParty, DiffSession};
+pub use session::{DiffParty, DiffSession, News};
 pub use tip::Tip;
 
 pub(crate) use seat::Seats;

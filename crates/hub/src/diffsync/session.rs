@@ -45,6 +45,25 @@ pub struct DiffSession {
     dirty: bool,
 }
 
+/// What happens to a session that its connection did not ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum News {
+    /// The document has a version that the client has not.
+    Changed,
+    /// Another connection wants the session.
+    TakenOver,
+}
+
+async fn changed(hub: &Hub, doc: DocId, durable: &mut watch::Receiver<u64>) {
+    if durable.changed().await.is_err() {
+        // The task ended; a new one tells what happens from now on.
+        match hub.handle(doc) {
+            Ok(handle) => *durable = handle.durable,
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
 /// What a document's task is asked about a session.
 pub(crate) enum DiffCommand {
     /// Begin a session, or go on with one as the journal has it.
@@ -289,18 +308,21 @@ impl DiffSession {
 
     /// Returns when the document has a version that the last answer did not carry. Cancel-safe.
     pub async fn changed(&mut self) {
-        if self.durable.changed().await.is_err() {
-            // The task ended; a new one tells what happens from now on.
-            match self.hub.handle(self.doc) {
-                Ok(handle) => self.durable = handle.durable,
-                Err(_) => std::future::pending().await,
-            }
-        }
+        changed(&self.hub, self.doc, &mut self.durable).await;
     }
 
     /// Returns when another connection wants this session. Cancel-safe.
     pub async fn taken_over(&mut self) {
         self.taken.wanted().await;
+    }
+
+    /// What happens that nobody here asked for: that another connection wants the session, and, if asked for,
+    /// changes of the document. Cancel-safe.
+    pub async fn news(&mut self, changes: bool) -> News {
+        tokio::select! {
+            () = self.taken.wanted() => News::TakenOver,
+            () = changed(&self.hub, self.doc, &mut self.durable), if changes => News::Changed,
+        }
     }
 
     /// Leaves the session to whoever comes back to it.

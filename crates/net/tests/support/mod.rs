@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use syncline_disk::{RealFolder, RealOptions};
 use syncline_hub::{Hub, Options, Party};
-use syncline_net::{Access, NetError, serve};
+use syncline_net::{Access, NetError, serve, serve_lines};
 use syncline_protocol::{JoinLink, Token};
 use syncline_store::{Log, MemoryLog};
 use tokio::net::{TcpListener, TcpStream};
@@ -82,6 +82,8 @@ pub fn read(path: &Path) -> String {
 pub struct Served {
     pub kept: Kept,
     pub address: SocketAddr,
+    /// Where `diffsync` is spoken in lines.
+    pub lines: SocketAddr,
     pub shutdown: watch::Sender<bool>,
     pub task: JoinHandle<Result<(), NetError>>,
 }
@@ -96,8 +98,11 @@ pub async fn serve_kept(kept: Kept) -> Served {
     let address = listener.local_addr().unwrap();
     let (shutdown, stop) = watch::channel(false);
     let access = Access::new(token(), capability());
-    let task = tokio::spawn(serve(listener, kept.hub.clone(), access, stop));
-    Served { kept, address, shutdown, task }
+    let task = tokio::spawn(serve(listener, kept.hub.clone(), access.clone(), stop.clone()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let lines = listener.local_addr().unwrap();
+    tokio::spawn(serve_lines(listener, kept.hub.clone(), access, stop));
+    Served { kept, address, lines, shutdown, task }
 }
 
 impl Served {

@@ -35,7 +35,7 @@ pub enum Input {
     Changed(usize),
     /// Another connection has taken this document's session over.
     TakenOver(usize),
-    /// Time has passed. Should come about once a second.
+    /// Time has passed; wanted at [`Connection::wake_at`].
     Tick,
     /// The hub goes away.
     Stop,
@@ -142,6 +142,15 @@ impl Connection {
     /// Whether the client would be told of a change of the document of this index now.
     pub fn wants_changes(&self, index: usize) -> bool {
         self.work.is_none() && self.documents.get(index).is_some_and(|document| !document.poked)
+    }
+
+    /// When the next [`Input::Tick`] is wanted.
+    pub fn wake_at(&self) -> Duration {
+        match self.phase {
+            Phase::Greeting { until: Some(until) } => until,
+            Phase::Closed => self.heard + limits::SILENCE_CLOSE,
+            _ => (self.heard.max(self.pinged) + limits::HEARTBEAT).min(self.heard + limits::SILENCE_CLOSE),
+        }
     }
 
     /// Takes what happened at `now` (any clock that does not go back) and returns what to do, in order.

@@ -1,0 +1,240 @@
+//! One `diffsync` connection, over lines or a WebSocket: a [`Connection`] on one side, the hub's sessions on
+//! the other.
+
+use std::collections::VecDeque;
+
+use futures_util::future::select_all;
+use syncline_hub::Hub;
+use syncline_hub::diffsync::{DiffParty, DiffSession, News};
+use syncline_protocol::diffsync::{Connection, Input, Output};
+use syncline_protocol::{ErrorCode, ProtocolError, limits};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::access::{Access, Channel, Presented};
+use crate::admission::Place;
+use crate::lines::Lines;
+use crate::refusal::refusal;
+use crate::socket::{Broken, Incoming, Outgoing, Received, Stranger, Writer};
+
+/// What carries the messages.
+pub(crate) enum Wire {
+    Lines(Lines),
+    /// A WebSocket of somebody who was not let in yet.
+    Stranger(Box<Stranger>),
+    Socket(Box<(Incoming, Writer)>),
+}
+
+impl Wire {
+    /// The next message. Cancel-safe.
+    async fn next(&mut self) -> Result<String, Broken> {
+        let received = match self {
+            Wire::Lines(lines) => return lines.next().await,
+            Wire::Stranger(stranger) => stranger.next().await?,
+            Wire::Socket(socket) => socket.0.next().await?,
+        };
+        match received {
+            Received::Text(text) => Ok(text),
+            Received::Binary(_) => {
+                let what = "a binary message; this address speaks JSON as text messages";
+                Err(Broken::Rule(ProtocolError::new(ErrorCode::BadMessage, what)))
+            }
+        }
+    }
+
+    async fn send(&mut self, text: String) -> Result<(), Broken> {
+        match self {
+            Wire::Lines(lines) => lines.send(text).await,
+            Wire::Stranger(stranger) => stranger.send(Outgoing::Text(text)).await,
+            Wire::Socket(socket) => {
+                let sent = socket.1.queue.send(Outgoing::Text(text)).await;
+                sent.map_err(|_| Broken::Gone("it takes nothing".to_owned()))
+            }
+        }
+    }
+
+    /// It has said who it is: from now on messages of full length.
+    async fn let_in(self) -> Result<Wire, Broken> {
+        match self {
+            Wire::Lines(mut lines) => {
+                lines.set_limit(limits::MAX_LINE);
+                Ok(Wire::Lines(lines))
+            }
+            Wire::Stranger(stranger) => Ok(Wire::Socket(Box::new(stranger.let_in(limits::MAX_LINE).await?))),
+            socket @ Wire::Socket(_) => Ok(socket),
+        }
+    }
+
+    async fn close(self, error: Option<ProtocolError>) {
+        match self {
+            Wire::Lines(lines) => lines.close().await,
+            Wire::Stranger(mut stranger) => drop(stranger.send(Outgoing::Close(error)).await),
+            Wire::Socket(socket) => socket.1.close(error).await,
+        }
+    }
+}
+
+struct Driver<'a> {
+    hub: Hub,
+    access: &'a Access,
+    connection: Connection,
+    /// In the order of opening, which is that of the connection's indexes.
+    sessions: Vec<DiffSession>,
+    /// Whose token let in.
+    identity: [u8; 32],
+    started: Instant,
+    todo: VecDeque<Output>,
+}
+
+/// How a connection ends.
+enum End {
+    /// Nothing more can be sent.
+    Gone,
+    /// What was sent is to arrive.
+    Close(Option<ProtocolError>),
+}
+
+/// Runs a connection to its end, and leaves its sessions to whoever comes back.
+pub(crate) async fn run(
+    wire: Wire,
+    hub: Hub,
+    access: &Access,
+    place: &mut Place,
+    shutdown: watch::Receiver<bool>,
+) {
+    let mut driver = Driver {
+        hub,
+        access,
+        connection: Connection::new(),
+        sessions: Vec::new(),
+        identity: [0; 32],
+        started: Instant::now(),
+        todo: VecDeque::new(),
+    };
+    let mut wire = Some(wire);
+    let end = driver.talk(&mut wire, place, shutdown).await;
+    // First the sessions: the client may be dialing again already.
+    for session in std::mem::take(&mut driver.sessions) {
+        session.leave().await;
+    }
+    if let (End::Close(error), Some(wire)) = (end, wire) {
+        wire.close(error).await;
+    }
+}
+
+impl Driver<'_> {
+    async fn talk(
+        &mut self,
+        carrier: &mut Option<Wire>,
+        place: &mut Place,
+        mut shutdown: watch::Receiver<bool>,
+    ) -> End {
+        self.handle(Input::Opened);
+        let mut stranger = true;
+        loop {
+            if stranger && self.connection.is_let_in() {
+                stranger = false;
+                place.let_in();
+                let Some(wire) = carrier.take() else { return End::Gone };
+                match wire.let_in().await {
+                    Ok(wire) => *carrier = Some(wire),
+                    Err(_) => return End::Gone,
+                }
+            }
+            let Some(wire) = carrier.as_mut() else { return End::Gone };
+            // One after the other, and meanwhile nothing is read: a client that is faster than the journal
+            // waits in its own buffer.
+            if let Some(output) = self.todo.pop_front() {
+                match output {
+                    Output::Send(text) => tokio::select! {
+                        biased;
+                        sent = wire.send(text) => if sent.is_err() { return End::Gone },
+                        // A client that takes nothing must not keep its own next connection out.
+                        () = taken_over(&mut self.sessions) => return End::Gone,
+                    },
+                    Output::Close(error) => return End::Close(error),
+                    output => {
+                        if let Some(input) = self.perform(output).await {
+                            self.handle(input);
+                        }
+                    }
+                }
+                continue;
+            }
+            let wake = self.started + self.connection.wake_at();
+            let connection = &self.connection;
+            let input = tokio::select! {
+                message = wire.next() => match message {
+                    Ok(text) => Input::Received(text),
+                    Err(Broken::Rule(error)) => Input::Garbled(error),
+                    Err(Broken::Gone(_)) => return End::Gone,
+                },
+                news = news(&mut self.sessions, |index| connection.wants_changes(index)) => news,
+                () = sleep_until(wake) => Input::Tick,
+                () = crate::stopped(&mut shutdown) => Input::Stop,
+            };
+            self.handle(input);
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.todo.extend(self.connection.handle(input, self.started.elapsed()));
+    }
+
+    async fn perform(&mut self, output: Output) -> Option<Input> {
+        let gone = || ProtocolError::new(ErrorCode::Internal, "the document is not open");
+        match output {
+            Output::CheckToken(token) => {
+                let allowed = self.access.allow(Channel::Diffsync, Presented::Token(&token));
+                let checked = allowed.map(|identity| self.identity = identity.id);
+                Some(Input::TokenChecked(checked.map_err(ProtocolError::from)))
+            }
+            Output::Open { session, doc, name } => {
+                let party = DiffParty { session, identity: self.identity, name };
+                let opened = self.hub.open_diff(doc.as_deref(), party).await;
+                Some(Input::DocumentOpened(match opened {
+                    Ok((session, ok)) => {
+                        self.sessions.push(session);
+                        Ok(ok)
+                    }
+                    Err(error) => Err(refusal(&error)),
+                }))
+            }
+            Output::Sync(index, sync) => Some(Input::Answered(match self.sessions.get_mut(index) {
+                Some(session) => session.sync(sync).await.map_err(|error| refusal(&error)),
+                None => Err(gone()),
+            })),
+            Output::Return(index, back) => Some(Input::Answered(match self.sessions.get_mut(index) {
+                Some(session) => session.returned(back).await.map_err(|error| refusal(&error)),
+                None => Err(gone()),
+            })),
+            Output::History(index) => Some(Input::History(match self.sessions.get(index) {
+                Some(session) => session.history().await.map_err(|error| refusal(&error)),
+                None => Err(gone()),
+            })),
+            Output::Send(_) | Output::Close(_) => None,
+        }
+    }
+}
+
+/// What happens to the sessions that is not asked for.
+async fn news(sessions: &mut [DiffSession], wants_changes: impl Fn(usize) -> bool) -> Input {
+    let (index, news) = match sessions {
+        [] => std::future::pending().await,
+        [session] => (0, session.news(wants_changes(0)).await),
+        sessions => {
+            let each = sessions.iter_mut().enumerate();
+            let each = each.map(|(index, session)| Box::pin(session.news(wants_changes(index))));
+            let (news, index, _) = select_all(each).await;
+            (index, news)
+        }
+    };
+    match news {
+        News::Changed => Input::Changed(index),
+        News::TakenOver => Input::TakenOver(index),
+    }
+}
+
+async fn taken_over(sessions: &mut [DiffSession]) {
+    news(sessions, |_| false).await;
+}
