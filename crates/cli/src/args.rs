@@ -19,6 +19,7 @@ pub struct Args {
 const EXAMPLES: &str = "Examples:
   syncline serve notes/                        share a folder; prints the link to join it
   syncline join 'syncline://HOST:PORT/#k=…' ~/notes    keep a live copy of it
+  syncline connect 127.0.0.1:7421 a.txt        edit one file of it from a terminal or a script
   syncline status notes/                       what runs there and what it holds
   syncline restore notes/lost.txt              bring a deleted file back";
 
@@ -51,6 +52,24 @@ pub enum Verb {
         #[arg(default_value = "shared")]
         dir: PathBuf,
     },
+    /// Edit one document from a terminal or a script, by differential synchronisation. Others' changes come in
+    /// while you type; what you type without a connection is sent when it is back.
+    #[command(
+        after_help = "Examples:\n  syncline connect 127.0.0.1:7421 a.txt                  in the shared folder\n  syncline connect 127.0.0.1:7421 a.txt --token-file notes/.syncline/token\n  printf 'insert $ a line\\nshow\\n' | syncline connect 127.0.0.1:7421 a.txt\n\nThe hub: syncline serve notes/ --diffsync 127.0.0.1:7421\nCommands: edit, insert, delete, replace, show, stats, history, help, quit."
+    )]
+    Connect {
+        /// Where the hub listens for diff-sync clients.
+        #[arg(value_name = "HOST:PORT")]
+        place: String,
+        /// The document's path in the shared folder. Without it, the only one.
+        doc: Option<String>,
+        /// The file that holds the token. Without it: SYNCLINE_TOKEN, or the shared folder that this is called in.
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// What the history calls you. Without it, your user name.
+        #[arg(long)]
+        name: Option<String>,
+    },
     /// Say what runs on a folder and what it holds.
     Status {
         /// The folder.
@@ -69,6 +88,15 @@ pub enum Verb {
         /// The folder.
         #[arg(default_value = ".")]
         path: PathBuf,
+    },
+    /// Say who changed a file, how much, and when: the newest changes, with the file's version after each.
+    #[command(after_help = "Example:\n  syncline log notes/a.txt --newest 20")]
+    Log {
+        /// The file.
+        file: PathBuf,
+        /// So many changes at most.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        newest: usize,
     },
     /// Say how each save of a file was understood.
     Why {

@@ -1,9 +1,11 @@
 //! The `syncline` command.
 
 mod args;
+mod connect;
 mod control;
 mod failure;
 mod join;
+mod log;
 mod progress;
 mod report;
 mod serve;
@@ -37,9 +39,13 @@ async fn run(args: Args) -> Result<(), Failure> {
     match args.verb {
         Verb::Serve { path, listen, diffsync } => serve::run(&path, listen, diffsync, json).await,
         Verb::Join { link, dir } => join::run(&link, &dir, json).await,
+        Verb::Connect { place, doc, token_file, name } => {
+            connect::run(&place, doc, token_file.as_deref(), name, json).await
+        }
         Verb::Status { path } => status::run(&path, json).await,
         Verb::Restore { file } => control::restore(&file, json).await,
         Verb::Deletions { answer, path } => control::deletions(answer, &path, json).await,
+        Verb::Log { file, newest } => log::run(&file, newest, json),
         Verb::Why { file } => status::why(&file, json).await,
     }
 }

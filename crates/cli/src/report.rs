@@ -26,7 +26,12 @@ pub fn safe(text: &str) -> String {
 
 fn time_of_day() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let seconds = since.as_secs() % 86_400;
+    clock_of(since.as_millis() as u64)
+}
+
+/// The time of day of a moment in milliseconds since 1970.
+pub fn clock_of(time_ms: u64) -> String {
+    let seconds = time_ms / 1000 % 86_400;
     format!("{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 

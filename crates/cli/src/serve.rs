@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{broadcast, watch};
 
 use crate::failure::Failure;
-use crate::state_dir::{StateDir, root_of};
+use crate::state_dir::{StateDir, root_of, state_path};
 use crate::{control, progress, report};
 
 /// Where to listen if nothing is said.
@@ -66,7 +66,8 @@ pub async fn run(
         println!("  join it      syncline join '{link}' DIR");
         println!("  for scripts  {content}");
         if let Some(lines_at) = lines_at {
-            println!("  diff-sync    syncline connect {lines_at} FILE");
+            let token = state_path(&root).join("token");
+            println!("  diff-sync    syncline connect {lines_at} FILE --token-file '{}'", token.display());
         }
         println!("Ctrl-C ends it; nothing is lost.");
     }

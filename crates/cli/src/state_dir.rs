@@ -45,13 +45,8 @@ impl StateDir {
         let fail = |what: String| {
             Failure::other(format!("{}: {what}", path.display()), "remove it to draw a new one")
         };
-        if let Ok(text) = fs::read_to_string(&path) {
-            let mode = fs::metadata(&path).map_err(|error| fail(error.to_string()))?.permissions().mode();
-            if mode & 0o077 != 0 {
-                let hint = format!("chmod 600 {}", path.display());
-                return Err(Failure::usage(format!("{} can be read by others", path.display()), hint));
-            }
-            return Token::parse(text.trim()).map_err(|error| fail(error.to_string()));
+        if let Some(token) = read_secret(&path)? {
+            return Ok(token);
         }
         let mut bits = [0; 32];
         getrandom::fill(&mut bits).map_err(|error| fail(error.to_string()))?;
@@ -88,6 +83,19 @@ impl StateDir {
         };
         Ok(Hub::open(options).await?)
     }
+}
+
+/// The secret that a file holds, if there is such a file; it must be readable by its owner only.
+pub fn read_secret(path: &Path) -> Result<Option<Token>, Failure> {
+    let fail =
+        |what: String| Failure::other(format!("{}: {what}", path.display()), "remove it to draw a new one");
+    let Ok(text) = fs::read_to_string(path) else { return Ok(None) };
+    let mode = fs::metadata(path).map_err(|error| fail(error.to_string()))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let hint = format!("chmod 600 {}", path.display());
+        return Err(Failure::usage(format!("{} can be read by others", path.display()), hint));
+    }
+    Token::parse(text.trim()).map(Some).map_err(|error| fail(error.to_string()))
 }
 
 /// Opens the journal of a folder, each time it is asked.

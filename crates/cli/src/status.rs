@@ -6,7 +6,7 @@ use syncline_engine::catalogue::Catalogue;
 
 use crate::control::{ask, shared_folder_of};
 use crate::failure::Failure;
-use crate::report::{json_line, safe};
+use crate::report::{clock_of, json_line, safe};
 use crate::state_dir::{opener, root_of, state_path};
 
 /// `syncline status [PATH]`.
@@ -17,6 +17,8 @@ pub async fn run(path: &Path, json: bool) -> Result<(), Failure> {
         None => stopped(&root)?,
     };
     if json {
+        let mut status = status;
+        status["files"] = json!(files(&root)?);
         json_line(&status);
         return Ok(());
     }
@@ -42,10 +44,37 @@ pub async fn run(path: &Path, json: bool) -> Result<(), Failure> {
     } else {
         println!("  not running; {} documents in its journal", number("documents"));
     }
+    let files = files(&root)?;
+    for file in files.iter().rev().take(SHOWN) {
+        let (path, changed) = (file["path"].as_str().unwrap_or_default(), file["changed_ms"].as_u64());
+        let when =
+            changed.map_or_else(|| "never changed".to_owned(), |ms| format!("changed {}", clock_of(ms)));
+        println!("  {}  {when}", safe(path));
+    }
+    if files.len() > SHOWN {
+        println!("  and {} others; --json lists all", files.len() - SHOWN);
+    }
     Ok(())
 }
 
-fn read_catalogue(root: &Path) -> Result<(Catalogue, Box<dyn syncline_store::LogReader>), Failure> {
+/// How many files are listed for a person: those that changed last.
+const SHOWN: usize = 10;
+
+/// Every file with when it last changed, that one last.
+fn files(root: &Path) -> Result<Vec<Value>, Failure> {
+    let (catalogue, reader) = read_catalogue(root)?;
+    let mut files = Vec::new();
+    for (path, docs) in catalogue.paths() {
+        for doc in docs {
+            files.push((reader.changed_ms(*doc)?, path.to_owned()));
+        }
+    }
+    files.sort();
+    Ok(files.into_iter().map(|(changed, path)| json!({"path": path, "changed_ms": changed})).collect())
+}
+
+/// The catalogue as the journal has it, and the journal's reader.
+pub fn read_catalogue(root: &Path) -> Result<(Catalogue, Box<dyn syncline_store::LogReader>), Failure> {
     if !state_path(root).join("journal.db").is_file() {
         return Err(Failure::usage(
             format!("{} is not shared", root.display()),

@@ -1,0 +1,66 @@
+//! `syncline connect`: a diff-sync client in a terminal, or at the end of a pipe.
+
+mod command;
+mod talk;
+mod terminal;
+
+use std::path::{Path, PathBuf};
+
+use syncline_protocol::Token;
+use syncline_protocol::diffsync::{Client, SessionId, Settings};
+
+use self::talk::Talk;
+use self::terminal::Terminal;
+use crate::failure::Failure;
+use crate::state_dir::{read_secret, state_path};
+
+/// Where the token may be given besides a file: not as an argument, which every user of the machine can read.
+const TOKEN_VARIABLE: &str = "SYNCLINE_TOKEN";
+
+/// Runs until `quit` or the end of the input. `place` is HOST:PORT.
+pub async fn run(
+    place: &str,
+    doc: Option<String>,
+    token_file: Option<&Path>,
+    name: Option<String>,
+    json: bool,
+) -> Result<(), Failure> {
+    if place.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
+        return Err(Failure::usage(
+            format!("{place} is no address"),
+            "it has the form HOST:PORT, as `syncline serve --diffsync` printed it",
+        ));
+    }
+    let token = token(token_file)?;
+    let mut session = [0; 16];
+    getrandom::fill(&mut session).map_err(|error| Failure::other(error.to_string(), ""))?;
+    let name = name.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()));
+    let settings =
+        Settings { session: SessionId(session), doc, auth: Some(token.secret()), name, compress: true };
+    let talk = Talk::new(place, Client::new(settings));
+    let (terminal, typed) = Terminal::open(json)?;
+    talk.run(terminal, typed).await
+}
+
+/// From the file named, the environment, or the shared folder that this is called in.
+fn token(file: Option<&Path>) -> Result<Token, Failure> {
+    if let Some(file) = file {
+        return read_secret(file)?.ok_or_else(|| {
+            Failure::usage(format!("there is no {}", file.display()), "name the token's file")
+        });
+    }
+    if let Ok(text) = std::env::var(TOKEN_VARIABLE) {
+        return Token::parse(text.trim())
+            .map_err(|error| Failure::usage(format!("{TOKEN_VARIABLE}: {error}"), "copy the whole token"));
+    }
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    for folder in here.ancestors() {
+        if let Some(token) = read_secret(&state_path(folder).join("token"))? {
+            return Ok(token);
+        }
+    }
+    Err(Failure::usage(
+        "no token: who may connect?",
+        format!("--token-file FOLDER/.syncline/token, or {TOKEN_VARIABLE}, or call it in the shared folder"),
+    ))
+}
