@@ -25,6 +25,8 @@ class Scene:
         self.ledger = Ledger(f"{run.seed}-{name}")
         self.proxied, self.proxy = proxied, None
         self.port, self.link = 0, None
+        # What else `serve` is told.
+        self.serve_arguments = []
 
     def __enter__(self):
         return self
@@ -57,7 +59,7 @@ class Scene:
 
     def serve(self, seconds=60):
         hub = self.hubs[0]
-        hub.start(["serve", str(hub.folder), "--listen", f"127.0.0.1:{self.port}", "--json"])
+        hub.start(["serve", str(hub.folder), "--listen", f"127.0.0.1:{self.port}", "--json", *self.serve_arguments])
         ready = hub.event("join", seconds)
         for key in ("join", "content", "ws", "token"):
             if key not in ready:
@@ -81,7 +83,7 @@ class Scene:
         """Starts a hub again after it was stopped or killed; does not wait until it is ready."""
         if index == 0:
             hub = self.hubs[0]
-            hub.start(["serve", str(hub.folder), "--listen", f"127.0.0.1:{self.port}", "--json"])
+            hub.start(["serve", str(hub.folder), "--listen", f"127.0.0.1:{self.port}", "--json", *self.serve_arguments])
         else:
             self.join(index)
 
