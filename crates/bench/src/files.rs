@@ -185,7 +185,7 @@ pub fn run(words: &[&str]) -> Fallible<()> {
 }
 
 /// Builds the command in release mode. Gives it, and the target folder: a real file system to work on.
-fn build() -> Fallible<(PathBuf, PathBuf)> {
+pub fn build() -> Fallible<(PathBuf, PathBuf)> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let built = Command::new(cargo)
@@ -205,7 +205,8 @@ fn build() -> Fallible<(PathBuf, PathBuf)> {
     Ok((binary, target.to_owned()))
 }
 
-fn rounded(value: f64) -> f64 {
+/// To three digits behind the point.
+pub fn rounded(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
 

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -118,6 +119,36 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
 fn resident_kb(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+/// A served folder, and where its diff-sync clients go.
+pub struct Served {
+    pub hub: Hub,
+    pub diffsync: SocketAddr,
+    pub token: String,
+    /// Removed after the hub has left.
+    _dir: TempDir,
+}
+
+impl Served {
+    /// Fills a folder and serves it. `place` is on the file system to be measured.
+    pub fn start(
+        binary: &Path,
+        place: &Path,
+        fill: impl FnOnce(&Path) -> std::io::Result<()>,
+    ) -> Fallible<Served> {
+        let dir = tempfile::Builder::new().prefix("bench-diffsync-").tempdir_in(place)?;
+        let root = dir.path().join("a");
+        fs::create_dir(&root)?;
+        fill(&root)?;
+        let [json, serve, listen, diffsync, any] =
+            ["--json", "serve", "--listen", "--diffsync", "127.0.0.1:0"].map(OsStr::new);
+        let arguments = [json, serve, root.as_os_str(), listen, any, diffsync, any];
+        let mut hub = Hub::start(binary, &arguments, dir.path().join("serve.log"))?;
+        let (_, line) = hub.wait_for("diffsync")?;
+        let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+        Ok(Served { hub, diffsync: text("diffsync").parse()?, token: text("token"), _dir: dir })
+    }
 }
 
 /// A served folder A and a joined folder B, in step.

@@ -1,6 +1,7 @@
 //! Benchmarks of Syncline: `cargo xtask bench NAME`. They report; they do not pass or fail.
 
 mod arrival;
+mod diffsync;
 mod files;
 mod floor;
 mod hubs;
@@ -22,12 +23,17 @@ Benchmarks of Syncline, run in release mode.
         synchronisation, idle costs, and a very large file.
         --rounds N  saves of the small file, each way (200)
         --quick     few rounds and small folders, to see that it works; no figures to compare
+
+    cargo xtask bench diffsync [--quick]
+        Differential synchronisation: steps in process for texts from 18 B to 1 MB, from client to client over
+        TCP, and 1,000 clients on one document.
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
+        ["diffsync", rest @ ..] => diffsync::run(rest),
         ["files", rest @ ..] => files::run(rest),
         _ => {
             eprint!("{HELP}");
