@@ -328,6 +328,9 @@ impl DocumentTask {
             Command::Merge { batch, reply } => {
                 let before = document.version().clone();
                 let merged = document.merge(&batch).map_err(HubError::from);
+                if let (Some(tip), Ok(merged)) = (&mut loaded.tip, &merged) {
+                    tip.note(&before, &merged.effect, document);
+                }
                 if let Ok(merged) = &merged {
                     loaded.keep_one_copy(&hub, &before, merged.events.clone());
                 }
@@ -366,7 +369,11 @@ impl DocumentTask {
                     return;
                 }
                 let merged = version != *document.version();
+                let before = document.version().clone();
                 let applied = document.edit_at(&version, &edits, hub.agent(), &meta);
+                if let (Some(tip), Ok(applied)) = (&mut loaded.tip, &applied) {
+                    tip.note(&before, &applied.effect, document);
+                }
                 let applied = applied.map_err(|error| HubError::BadPosition { what: error.to_string() });
                 if let (Ok(applied), Some(Request { key, records })) = (&applied, request) {
                     let result = document.portable(&applied.version).encode();
@@ -435,6 +442,11 @@ impl DocumentTask {
             loaded.recorded = events;
             let heads = loaded.document.portable(loaded.document.version());
             self.hub.publish(self.id, heads);
+            if let Some(tip) = &mut loaded.tip {
+                // Before the count says so: who sees the count finds it.
+                let count = *self.published.borrow() + 1;
+                tip.show(&mut loaded.document, count);
+            }
             self.published.send_modify(|count| *count += 1);
             self.check_life().await;
         }

@@ -32,6 +32,7 @@ impl History for LiveHistory<'_> {
     fn enter(&mut self, at: &Version, batches: &[Vec<Edit>]) -> Result<Version, HubError> {
         // Before the first is entered: all of them or none.
         let added: usize = batches.iter().flatten().map(|edit| edit.insert.len()).sum();
+        self.tip.now(self.document);
         let bytes = self.document.text().len_bytes() + added;
         if bytes > MAX_DOCUMENT_BYTES {
             return Err(HubError::TooLarge { bytes, limit: MAX_DOCUMENT_BYTES });
@@ -39,8 +40,11 @@ impl History for LiveHistory<'_> {
         let mut at = at.clone();
         for batch in batches {
             // The batch was tried out on the text at this version: it fits.
+            let before = self.document.version().clone();
             let applied = self.document.edit_at(&at, batch, self.agent, self.meta);
-            at = applied.map_err(|error| HubError::BadPosition { what: error.to_string() })?.version;
+            let applied = applied.map_err(|error| HubError::BadPosition { what: error.to_string() })?;
+            self.tip.note(&before, &applied.effect, self.document);
+            at = applied.version;
         }
         Ok(at)
     }

@@ -8,13 +8,14 @@ mod change_log;
 mod live_history;
 mod seat;
 mod session;
+mod shown;
 mod stored;
 mod tip;
 
 pub use change_log::change_log;
 pub use live_history::LiveHistory;
 pub use session::{DiffParty, DiffSession, News};
-pub use tip::Tip;
+pub use tip::{Showcase, Tip};
 
 pub(crate) use seat::Seats;
 pub(crate) use session::{DiffCommand, take};

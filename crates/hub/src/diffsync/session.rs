@@ -14,8 +14,9 @@ use tokio::sync::watch;
 use super::change_log;
 use super::live_history::LiveHistory;
 use super::seat::Taken;
+use super::shown::Shown;
 use super::stored;
-use super::tip::Tip;
+use super::tip::{Showcase, Tip};
 use crate::document::{Command, Reply};
 use crate::error::HubError;
 use crate::hub::Hub;
@@ -41,6 +42,8 @@ pub struct DiffSession {
     party: Arc<DiffParty>,
     taken: Taken,
     durable: watch::Receiver<u64>,
+    /// What the document shows; `None` until it was asked once.
+    showcase: Option<Arc<Showcase>>,
     /// The state has changed since it was journalled.
     dirty: bool,
 }
@@ -91,6 +94,7 @@ pub(crate) struct Opened {
 pub(crate) struct Stepped {
     server: Server<Version>,
     step: Step,
+    showcase: Arc<Showcase>,
     /// Tells of what is durable after this answer.
     durable: watch::Receiver<u64>,
 }
@@ -162,11 +166,11 @@ pub(crate) fn take(
                 extra.push(Record::Content { hash, bytes: back.text.into_bytes() });
                 extra.push(Record::Decision { doc, time_ms: meta.time_ms, what });
             }
-            let published = published.clone();
+            let (published, showcase) = (published.clone(), tip.showcase());
             Box::new(move |committed, _| {
                 // Subscribed when the commit is published: what comes after is news to this client, and what
                 // came before is in its answer.
-                let done = || Stepped { server, step, durable: published.subscribe() };
+                let done = || Stepped { server, step, showcase, durable: published.subscribe() };
                 drop(reply.send(committed.map(|()| done())));
             })
         }
@@ -232,7 +236,16 @@ impl DiffSession {
             changed_ms,
             compress: None,
         };
-        let session = DiffSession { hub, doc, path, party: Arc::new(party), taken, durable, dirty: true };
+        let session = DiffSession {
+            hub,
+            doc,
+            path,
+            party: Arc::new(party),
+            taken,
+            durable,
+            showcase: None,
+            dirty: true,
+        };
         Ok((session, ok))
     }
 
@@ -273,7 +286,31 @@ impl DiffSession {
     /// [`HubError::TooLarge`], [`HubError::StorageFull`] and others: nothing was entered, the session is as
     /// before, and the request may come again.
     pub async fn sync(&mut self, sync: ClientSync) -> Result<Answer, HubError> {
+        if let Some(answer) = self.glance(&sync) {
+            return Ok(answer);
+        }
         self.step(Request::Sync(sync)).await
+    }
+
+    /// Takes a step that enters nothing by what the document shows, without asking its task: of a thousand
+    /// clients that hear of an edit, one made it. `None` if that does not do.
+    fn glance(&mut self, sync: &ClientSync) -> Option<Answer> {
+        let snapshot = self.showcase.as_ref()?.look()?;
+        // It counts only if it is the newest, and if the task that showed it still runs.
+        self.durable.has_changed().ok()?;
+        if *self.durable.borrow_and_update() != snapshot.count {
+            return None;
+        }
+        let mut server = self.taken.state.clone()?;
+        let mut shown = Shown { snapshot: &snapshot, missed: false };
+        // An error: there is something to enter.
+        let step = server.sync(sync, &mut shown).ok()?;
+        if shown.missed {
+            return None;
+        }
+        *self.taken.state = Some(server);
+        self.dirty = true;
+        Some(step.answer)
     }
 
     /// Takes the text of a client whose session was not known. Durable on return.
@@ -288,12 +325,12 @@ impl DiffSession {
         // A copy goes: if the commit fails, or this future is dropped, the session stands where it stood.
         let server = self.taken.state.clone().ok_or(HubError::Closed)?;
         let party = self.party.clone();
-        let Stepped { server, step, durable } = self
+        let Stepped { server, step, showcase, durable } = self
             .hub
             .ask(self.doc, |reply| Command::Diff(DiffCommand::Step { server, request, party, reply }))
             .await?;
         *self.taken.state = Some(server);
-        self.durable = durable;
+        (self.durable, self.showcase) = (durable, Some(showcase));
         self.dirty = !step.entered;
         Ok(step.answer)
     }
