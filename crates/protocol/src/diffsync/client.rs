@@ -4,6 +4,8 @@
 //! over the other: no text is searched for a context, and nothing typed is lost, whatever the network does. A
 //! request carries everything that was not acknowledged; at most one is under way.
 
+mod events;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,77 +13,22 @@ use std::time::Duration;
 use syncline_engine::{Edit, diff};
 
 use super::checksum::Sum;
-use super::message::{
-    ClientReturn, ClientSync, Connect, ConnectOk, HistoryEntry, Request, Response, Resync, ServerSync,
-};
 use super::packing::{ZLIB, pack, unpack};
 use super::rebase::{composed, rebase};
+use super::request::{ClientReturn, ClientSync, Connect, Request};
+use super::response::{ConnectOk, Response, Resync, ServerSync};
 use super::server::delta_of;
-use super::session_id::SessionId;
 use super::summed_text::SummedText;
 use crate::error::{ErrorCode, ProtocolError};
 use crate::limits;
+
+pub use events::{ClientInput, ClientOutput, Counts, Settings};
 
 /// Edits beyond this many are not given a number of their own while requests get lost: they wait in the text.
 const MAX_SENT: usize = 16;
 
 /// Answers in a row that do not fit before a fresh start is asked for.
 const MAX_MISFITS: u32 = 2;
-
-/// Who the client is, and what it wants.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// 128 random bits, drawn by the caller.
-    pub session: SessionId,
-    /// The document's path; without one, the only one there is.
-    pub doc: Option<String>,
-    /// The token.
-    pub auth: Option<String>,
-    /// A readable name.
-    pub name: Option<String>,
-    /// Whether to offer compression.
-    pub compress: bool,
-}
-
-/// Everything that can happen to a client.
-#[derive(Clone, Debug)]
-pub enum ClientInput {
-    /// A connection stands.
-    Connected,
-    /// It is gone; the caller dials again.
-    Disconnected,
-    /// A line, or a text message, came.
-    Received(String),
-    /// Somebody edits: a sorted batch against [`Client::text`].
-    Edited(Vec<Edit>),
-    /// Somebody asks what happened to the document.
-    AskHistory,
-    /// Time has passed; wanted at [`Client::wake_at`].
-    Tick,
-}
-
-/// What is to be done, or told to whoever edits.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ClientOutput {
-    /// Send this, as a line or a message.
-    Send(String),
-    /// The document is open.
-    Opened(ConnectOk),
-    /// Others changed the text: what they did, as a batch against the shadow before.
-    Changed(Vec<Edit>),
-    /// Everything that was typed is durable at the hub.
-    Saved,
-    /// Both sides began anew; nothing typed was lost.
-    Resynced,
-    /// What was asked for.
-    History(Vec<HistoryEntry>),
-    /// The hub says that something was wrong; the connection goes on.
-    Refused(ProtocolError),
-    /// Close the connection and dial again.
-    Redial(String),
-    /// Close the connection; dialing again would not help.
-    GiveUp(ProtocolError),
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -115,25 +62,6 @@ struct Returning {
 struct Flight {
     seq: u64,
     until: Duration,
-}
-
-/// How often things happened, for whoever wants to know.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counts {
-    /// Requests sent.
-    pub requests: u64,
-    /// Answers taken.
-    pub answers: u64,
-    /// Requests that were not answered in time.
-    pub timeouts: u64,
-    /// Fresh starts.
-    pub resyncs: u64,
-    /// Edits of this client that the hub has.
-    pub acknowledged: u64,
-    /// Edits of others.
-    pub received: u64,
-    /// Connections.
-    pub connections: u64,
 }
 
 /// The client's end of a session on one document.

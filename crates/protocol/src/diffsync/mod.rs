@@ -9,9 +9,10 @@ mod checksum;
 mod client;
 mod connection;
 mod delta;
-mod message;
 mod packing;
 mod rebase;
+mod request;
+mod response;
 mod server;
 mod session_id;
 mod summed_text;
@@ -20,12 +21,10 @@ pub use checksum::{Sum, SumError};
 pub use client::{Client, ClientInput, ClientOutput, Counts, Settings};
 pub use connection::{Connection, Input, Output};
 pub use delta::{Delta, LengthError};
-pub use message::{
-    ClientReturn, ClientSync, Connect, ConnectOk, HistoryEntry, Numbered, PROTO, Request, Response, Resync,
-    ServerSync,
-};
 pub use packing::{ZLIB, pack, unpack};
 pub use rebase::{composed, rebase, rebase_unknown};
+pub use request::{ClientReturn, ClientSync, Connect, Numbered, PROTO, Request};
+pub use response::{ConnectOk, HistoryEntry, Response, Resync, ServerSync};
 pub use server::{Answer, Answered, History, Parts, Server, Shadow, Step, delta_of};
 pub use session_id::{SessionId, SessionIdError};
 pub use summed_text::SummedText;

@@ -11,8 +11,9 @@ use syncline_engine::{Edit, diff};
 
 use super::checksum::Sum;
 use super::delta::Delta;
-use super::message::{ClientReturn, ClientSync, Numbered, Resync, ServerSync};
 use super::rebase::rebase_unknown;
+use super::request::{ClientReturn, ClientSync, Numbered};
+use super::response::{Resync, ServerSync};
 use super::summed_text::SummedText;
 use crate::limits;
 
