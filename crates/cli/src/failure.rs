@@ -30,6 +30,11 @@ impl Failure {
         Failure { code: USAGE, ..Failure::other(what, hint) }
     }
 
+    /// The same, and more about it.
+    pub fn saying(self, more: &str) -> Failure {
+        Failure { what: format!("{}: {more}", self.what), ..self }
+    }
+
     /// Prints it and gives the exit code.
     pub fn show(&self, json: bool) -> ExitCode {
         if json {

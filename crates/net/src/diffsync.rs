@@ -190,8 +190,19 @@ impl Driver<'_> {
                 Some(Input::TokenChecked(checked.map_err(ProtocolError::from)))
             }
             Output::Open { session, doc, name } => {
+                if self.sessions.iter().any(|open| open.is_on(doc.as_deref(), session)) {
+                    // It would wait for itself.
+                    let message = "this session has the document open on this connection already";
+                    let error = ProtocolError::new(ErrorCode::BadMessage, message);
+                    return Some(Input::DocumentOpened(Err(error)));
+                }
                 let party = DiffParty { session, identity: self.identity, name };
-                let opened = self.hub.open_diff(doc.as_deref(), party).await;
+                let hub = self.hub.clone();
+                let opened = tokio::select! {
+                    opened = hub.open_diff(doc.as_deref(), party) => opened,
+                    // Two connections may want each other's sessions: neither may wait for ever.
+                    () = taken_over(&mut self.sessions) => return Some(Input::Stop),
+                };
                 Some(Input::DocumentOpened(match opened {
                     Ok((session, ok)) => {
                         self.sessions.push(session);

@@ -360,3 +360,23 @@ async fn an_endless_line_is_refused_at_the_limit() {
     assert!(sent >= 90, "it may be as long as a message may be: {sent} MiB");
     assert_eq!(served.kept.text("a.txt").await, "meanwhile the text\n");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_opens_a_document_twice_on_one_connection_is_refused_and_not_stuck() {
+    let served = serve_folder(&[("a.txt", "one\n")]).await;
+    let mut wire = BufReader::new(TcpStream::connect(served.lines).await.unwrap());
+    let (secret, session) = (token().secret(), "02".repeat(16));
+    let connect = format!(
+        "{{\"type\":\"Connect\",\"proto\":1,\"session\":\"{session}\",\"doc\":\"a.txt\",\"auth\":\"{secret}\"}}\n"
+    );
+    wire.get_mut().write_all(connect.repeat(2).as_bytes()).await.unwrap();
+    for expected in ["ConnectOk", "already"] {
+        let mut line = String::new();
+        timeout(PATIENCE, wire.read_line(&mut line)).await.expect("an answer").unwrap();
+        assert!(line.contains(expected), "{line}");
+    }
+    drop(wire);
+    // And the session can be had again.
+    let mut typist = Typist::new(2, false);
+    typist.dial(&served).await;
+}

@@ -98,7 +98,7 @@ impl Talk {
             };
             self.take(event, &mut terminal).await;
             if let Some(failure) = self.failure.take() {
-                return Err(failure);
+                return Err(self.with_text(failure));
             }
         }
         self.leave(&mut terminal).await
@@ -341,7 +341,7 @@ impl Talk {
     async fn leave(mut self, terminal: &mut Terminal) -> Result<(), Failure> {
         let saved = self.until(terminal, |talk| talk.client.is_saved()).await;
         if let Some(failure) = self.failure.take() {
-            return Err(failure);
+            return Err(self.with_text(failure));
         }
         if let Some(line) = &mut self.line {
             // The session is kept either way.
@@ -351,11 +351,18 @@ impl Talk {
         if saved {
             return self.wrong.map_or(Ok(()), Err);
         }
-        let unsaved = self.client.text().to_string();
-        Err(Failure::other(
-            format!("the hub could not be reached: what you typed is not saved. Your text was:\n{unsaved}"),
-            "keep it, and try again when the hub runs",
-        ))
+        Err(self.with_text(Failure::other(
+            "the hub could not be reached",
+            "keep your text, and try again when the hub runs",
+        )))
+    }
+
+    /// A failure, and what was typed and is nowhere else: it must not go with the program.
+    fn with_text(&self, failure: Failure) -> Failure {
+        if self.client.is_saved() {
+            return failure;
+        }
+        failure.saying(&format!("what you typed is not saved. Your text was:\n{}", self.client.text()))
     }
 }
 

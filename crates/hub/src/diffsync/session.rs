@@ -5,7 +5,7 @@ use std::sync::Arc;
 use syncline_engine::catalogue::DocId;
 use syncline_engine::{Document, Meta, Version};
 use syncline_protocol::diffsync::{
-    Answer, ClientReturn, ClientSync, ConnectOk, HistoryEntry, Server, SessionId, Step, SummedText,
+    Answer, Answered, ClientReturn, ClientSync, ConnectOk, HistoryEntry, Server, SessionId, Step, SummedText,
 };
 use syncline_protocol::limits;
 use syncline_store::Record;
@@ -192,7 +192,11 @@ fn opened(stored: Option<Vec<u8>>, document: &mut Document, tip: &mut Tip) -> Op
     // A session that cannot be read is a session that is not known: its client brings its text itself.
     let parts = stored.and_then(|bytes| stored::decode(&bytes, document).ok().flatten());
     let now = tip.now(document).clone();
-    let Some(parts) = parts else { return Opened { server: Server::new(now), resumed: false } };
+    // Whether its client ever learnt of a session that answered nothing is not known: it begins anew, and the client
+    // brings what it has.
+    let Some(parts) = parts.filter(|parts| parts.answered != Answered::Nothing) else {
+        return Opened { server: Server::new(now), resumed: false };
+    };
     let text = |version: &Version| {
         if *version == now.version {
             return now.text.clone();
@@ -219,8 +223,15 @@ impl DiffSession {
                 return Err(error);
             }
         };
-        let durable = hub.handle(doc)?.durable;
-        let version = hub.ask(doc, |reply| Command::Diff(DiffCommand::Version { reply })).await?;
+        let handle = hub.handle(doc);
+        let version = hub.ask(doc, |reply| Command::Diff(DiffCommand::Version { reply })).await;
+        let (durable, version) = match (handle, version) {
+            (Ok(handle), Ok(version)) => (handle.durable, version),
+            (Err(error), _) | (_, Err(error)) => {
+                hub.0.seats.leave((doc, party.session), taken);
+                return Err(error);
+            }
+        };
         let server = taken.state.as_ref().ok_or(HubError::Closed)?;
         let (n, m, last_seq) = server.numbers();
         let text = &server.shadow().text;
@@ -262,7 +273,7 @@ impl DiffSession {
                 Ok((reader.diff_session(session, doc)?, reader.changed_ms(doc)?.unwrap_or_default()))
             })
             .await?;
-        if taken.state.is_some() {
+        if taken.state.as_ref().is_some_and(Server::has_answered) {
             return Ok((true, changed_ms));
         }
         if stored.as_ref().is_some_and(|stored| stored.identity != party.identity) {
@@ -273,6 +284,11 @@ impl DiffSession {
             hub.ask(doc, |reply| Command::Diff(DiffCommand::Open { stored, reply })).await?;
         *taken.state = Some(server);
         Ok((resumed, changed_ms))
+    }
+
+    /// Whether this is that session on the document at that path (`None`: the folder's first).
+    pub fn is_on(&self, path: Option<&str>, session: SessionId) -> bool {
+        self.party.session == session && find_text(&self.hub, path).is_ok_and(|(doc, _)| doc == self.doc)
     }
 
     /// The document's path.

@@ -136,6 +136,11 @@ impl<V: Clone + PartialEq> Server<V> {
         }
     }
 
+    /// Whether any request was answered: until then its client may not know that it has the session.
+    pub fn has_answered(&self) -> bool {
+        self.answered != Answered::Nothing
+    }
+
     /// A session as it was, with the texts of its shadows.
     pub fn restored(parts: Parts<V>, shadow: SummedText, backup: SummedText) -> Server<V> {
         let Parts { shadow: version, backup: backup_version, n, m, backup_m, pending, last_seq, answered } =
