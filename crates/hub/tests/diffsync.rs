@@ -168,6 +168,23 @@ async fn a_client_that_was_forgotten_brings_its_text_and_it_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rule_6_the_text_of_a_client_whose_checksum_is_wrong_is_kept_though_nothing_is_entered() {
+    let served = serve(&[("a.txt", b"text")]).await;
+    let (mut session, _) = open(&served, 1).await;
+    let back = ClientReturn {
+        doc: "a.txt".into(),
+        seq: 1,
+        shadow: "text".into(),
+        text: "text mine".into(),
+        sum: Sum::of("something else"),
+    };
+    assert_eq!(resynced(session.returned(back).await.unwrap()).text, "text");
+    let hash = *blake3::hash(b"text mine").as_bytes();
+    let journal = syncline_store::Log::reader(&served.log).unwrap();
+    assert_eq!(journal.content(&hash).unwrap().as_deref(), Some(&b"text mine"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn documents_that_are_not_there_and_texts_that_are_too_long_are_refused() {
     let served = serve(&[("a.txt", b"text"), ("b.bin", b"\0\xff")]).await;
     let open = |path: &'static str| served.hub.open_diff(Some(path), party(1));

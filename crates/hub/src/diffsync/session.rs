@@ -155,9 +155,10 @@ pub(crate) fn take(
                 extra.push(record(&server, &party, document));
             }
             if let Request::Return(back) = request
-                && step.entered
+                && (step.entered || *document.text() != *back.text)
             {
-                // Its text may be the only copy of what somebody wrote: kept whole, whatever came of it.
+                // Its text may be the only copy of what somebody wrote: kept whole, also if nothing of it was
+                // entered (its checksum was wrong, or its edit equalled somebody else's).
                 let hash = *blake3::hash(back.text.as_bytes()).as_bytes();
                 let what = format!(
                     "{name} came back with a session not known any more; its text is kept as {}",
