@@ -40,18 +40,19 @@ impl Seats {
     /// # Errors
     /// [`HubError::NotYours`] if another identity has it.
     pub async fn take(&self, key: Key, identity: [u8; 32]) -> Result<Taken, HubError> {
-        let seat = {
+        let (seat, wanted) = {
             let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let new = || Arc::new(Seat { identity, wanted: watch::Sender::new(0), state: Arc::default() });
-            seats.entry(key).or_insert_with(new).clone()
+            let seat = seats.entry(key).or_insert_with(new).clone();
+            if seat.identity != identity {
+                return Err(HubError::NotYours);
+            }
+            // One step, under the register's lock: whoever comes after us, also while we wait, wants it from us.
+            seat.wanted.send_modify(|count| *count += 1);
+            let wanted = seat.wanted.subscribe();
+            (seat, wanted)
         };
-        if seat.identity != identity {
-            return Err(HubError::NotYours);
-        }
-        seat.wanted.send_modify(|count| *count += 1);
         let state = seat.state.clone().lock_owned().await;
-        // Those who came after us have counted already; who comes from now on wakes us.
-        let wanted = seat.wanted.subscribe();
         Ok(Taken { state, seat, wanted })
     }
 
@@ -106,6 +107,22 @@ mod tests {
             let second = second.await.unwrap();
             assert!(!seats.leave(KEY, second));
         }
+        // A third that comes while the second still waits for the first.
+        let first = seats.take(KEY, [7; 32]).await.unwrap();
+        let (second, third) = (seats.take(KEY, [7; 32]), seats.take(KEY, [7; 32]));
+        tokio::pin!(second, third);
+        tokio::select! {
+            biased;
+            _ = &mut second => panic!("the first has it"),
+            _ = &mut third => panic!("the first has it"),
+            () = std::future::ready(()) => {}
+        }
+        seats.leave(KEY, first);
+        let mut second = second.await.unwrap();
+        second.wanted().await;
+        seats.leave(KEY, second);
+        let third = third.await.unwrap();
+        assert!(!seats.leave(KEY, third));
         assert!(seats.0.lock().unwrap().is_empty());
     }
 }
