@@ -122,7 +122,7 @@ pub trait Folder: Send + std::marker::Sync + 'static {
     ///
     /// # Errors
     /// [`DiskError::Unreadable`], [`DiskError::NotADirectory`], [`DiskError::Io`].
-    fn read_held(&self, path: &RelPath, limit: u64) -> Result<Option<(Vec<u8>, FileStat)>, DiskError>;
+    fn read_open(&self, path: &RelPath, limit: u64) -> Result<Option<(Vec<u8>, FileStat)>, DiskError>;
 
     /// Writes into a file that somebody holds open: if `bytes` begin with what is there, the rest is
     /// appended; otherwise the differing range is overwritten. What is there must have the hash `expect`.

@@ -198,8 +198,8 @@ impl<M: Medium> Folder for OnMedium<M> {
     fn remove_temporary(&self, path: &RelPath, hash: ContentHash) -> Result<bool, DiskError> {
         self.drop_temporary(path, hash)
     }
-    fn read_held(&self, path: &RelPath, limit: u64) -> Result<Option<(Vec<u8>, FileStat)>, DiskError> {
-        self.read_open(path, limit)
+    fn read_open(&self, path: &RelPath, limit: u64) -> Result<Option<(Vec<u8>, FileStat)>, DiskError> {
+        self.read_open_path(path, limit)
     }
     fn append_or_patch(
         &self,

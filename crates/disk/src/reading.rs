@@ -74,7 +74,7 @@ impl<M: Medium> OnMedium<M> {
     }
 
     /// Reads a file whoever has it open: no lease, so two equal stats must do.
-    pub(crate) fn read_open(
+    pub(crate) fn read_open_path(
         &self,
         path: &RelPath,
         limit: u64,

@@ -327,9 +327,9 @@ impl Document {
     /// As [`Document::text_at`], in one piece: without a copy of the rope where none is needed.
     pub fn string_at(&self, version: &Version) -> String {
         if version == self.graph.heads() {
-            self.branch.text.to_text()
+            self.branch.text.to_one_string()
         } else {
-            self.text_at(version).to_text()
+            self.text_at(version).to_one_string()
         }
     }
 

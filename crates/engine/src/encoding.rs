@@ -50,7 +50,7 @@ impl Document {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         encode_runs(&self.events_since(&Version::root()).runs, &mut out);
-        section(&mut out, TEXT, self.text().to_string().as_bytes());
+        section(&mut out, TEXT, self.text().to_one_string().as_bytes());
         finish(out)
     }
 

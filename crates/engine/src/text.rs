@@ -76,8 +76,8 @@ impl Text {
         self.0.slice_substrings(range).collect()
     }
 
-    /// The whole text, in one piece of memory taken at once.
-    pub fn to_text(&self) -> String {
+    /// The whole text as one `String`, whose memory is taken at once: `to_string` grows it piece by piece.
+    pub fn to_one_string(&self) -> String {
         let mut out = String::with_capacity(self.len_bytes());
         self.chunks().for_each(|chunk| out.push_str(chunk));
         out

@@ -493,7 +493,7 @@ fn repeat(command: Command, result: Vec<u8>, waiting: &mut Vec<Waiting>) {
 
 fn text_now(document: &Document) -> TextAt {
     TextAt {
-        text: Arc::new(document.text().to_text()),
+        text: Arc::new(document.text().to_one_string()),
         version: document.version().clone(),
         heads: document.portable(document.version()),
     }

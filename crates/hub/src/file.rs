@@ -202,7 +202,7 @@ impl DocumentTask {
 }
 
 fn encode(document: &Document, form: Form) -> Vec<u8> {
-    encode_text(&document.text().to_text(), form)
+    encode_text(&document.text().to_one_string(), form)
 }
 
 fn encode_text(text: &str, form: Form) -> Vec<u8> {

@@ -57,22 +57,15 @@ impl Resting {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A document leaves. Asked before its mailbox closes and again when it is empty: what is seen of the file
-    /// in between comes to either, and counts.
-    pub fn rest(&self, doc: DocId, mut rested: Rested) {
+    /// A document leaves. Told before its mailbox closes: what is seen of the file from then on comes here, and
+    /// what is still in the mailbox goes to the document's next task, which wakes it first.
+    pub fn rest(&self, doc: DocId, rested: Rested) {
         let mut all = self.lock();
         if rested.evidence.is_empty() || (all.len() >= MAX_RESTING && !all.contains_key(&doc)) {
             all.remove(&doc);
-            return;
+        } else {
+            all.insert(doc, rested);
         }
-        if let Some(earlier) = all.remove(&doc) {
-            rested.opened |= earlier.opened;
-            for (hash, evidence) in &mut rested.evidence {
-                let known = earlier.evidence.iter().rfind(|(other, _)| other == hash);
-                *evidence = (*evidence).min_by_rank(known.map(|(_, evidence)| *evidence));
-            }
-        }
-        all.insert(doc, rested);
     }
 
     /// Something was seen at the file of a document that is not in memory.
@@ -103,8 +96,6 @@ mod tests {
         assert_eq!(resting.wake(doc), None);
         resting.rest(doc, rested.clone());
         resting.see(doc, &What::Accessed);
-        // The mailbox was closed in between: what came then is not forgotten.
-        resting.rest(doc, rested.clone());
         assert_eq!(resting.wake(doc).unwrap().evidence, [(hash, Evidence::Read)]);
         resting.rest(doc, Rested { newest_is_ours: false, ..rested.clone() });
         resting.see(doc, &What::Accessed);

@@ -1,4 +1,6 @@
-//! What all channels of JSON text have in common: how deep it may be, and how an error in it is described.
+//! What all channels of JSON text have in common: how it is written, how deep it may be, and how an error in it is described.
+
+use serde::Serialize;
 
 use crate::error::{ErrorCode, ProtocolError};
 use crate::limits;
@@ -6,6 +8,12 @@ use crate::limits;
 /// A message that is not one of its protocol.
 pub(crate) fn bad(what: impl Into<String>) -> ProtocolError {
     ProtocolError::new(ErrorCode::BadMessage, what)
+}
+
+/// A message as text.
+pub(crate) fn json(message: &impl Serialize) -> String {
+    // Strings, numbers, booleans and lists of them can always be written.
+    serde_json::to_string(message).unwrap_or_default()
 }
 
 /// What serde says without repeating the message's own text, which may be private.

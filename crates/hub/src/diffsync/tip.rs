@@ -74,7 +74,7 @@ impl Snapshot {
 impl Tip {
     /// The tip of a document as it stands. Costs its whole text, once.
     pub fn of(document: &Document) -> Tip {
-        let text = SummedText::from(document.text().to_string().as_str());
+        let text = SummedText::from(document.text().to_one_string().as_str());
         let now = Shadow { version: document.version().clone(), text };
         let (behind, known, shown) = (VecDeque::new(), VecDeque::new(), Arc::default());
         Tip { now, behind, known, most_spans: SPANS, let_go: false, shown }

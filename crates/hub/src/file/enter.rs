@@ -40,14 +40,14 @@ impl DocumentTask {
             (Base { index: 0, edit: true, why: Why::Newest }, version, base_text)
         } else if !known {
             // A file that was there before the document came: joined by text, nothing taken out.
-            let ours: Arc<String> = Arc::new(document.text().to_text());
+            let ours: Arc<String> = Arc::new(document.text().to_one_string());
             return self.enter_union(path, ours, text, hash, stat).await;
         } else {
             match judge(candidates.all(), document, &text, repeated, git) {
                 Some(judged) => judged,
                 None => {
                     let base = Base { index: 0, edit: true, why: Why::Newest };
-                    (base, now_version.clone(), Arc::new(document.text().to_text()))
+                    (base, now_version.clone(), Arc::new(document.text().to_one_string()))
                 }
             }
         };

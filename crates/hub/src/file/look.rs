@@ -112,7 +112,7 @@ impl DocumentTask {
     /// Anything else that it is writing may be half of it, and waits for the close.
     async fn enter_growth(&mut self, path: RelPath, wanted: Option<Wanted>) -> Result<(), HubError> {
         let read = path.clone();
-        let held = self.hub.on_disk(move |folder| folder.read_held(&read, MAX_DOCUMENT_BYTES as u64)).await?;
+        let held = self.hub.on_disk(move |folder| folder.read_open(&read, MAX_DOCUMENT_BYTES as u64)).await?;
         let (Some((bytes, stat)), Some(on_disk)) = (held, &self.file.on_disk) else { return Ok(()) };
         let hash = ContentHash::of(&bytes);
         let newest = self.file.candidates.newest().filter(|newest| newest.hash == on_disk.hash);

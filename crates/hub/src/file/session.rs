@@ -283,8 +283,9 @@ impl FileSession {
             || !self.displaced.is_empty()
     }
 
-    /// Events were lost since the last save was judged: what seemed unread may have been read.
-    /// Or somebody has the file open, who may have mapped it into memory.
+    /// Before a save is judged: what seemed unread may have been read if events were lost since the last one
+    /// (`losses`: how often that happened to the hub), or if somebody has the file open, perhaps mapped into
+    /// memory.
     pub(super) fn heed_losses(&mut self, losses: u64) {
         if std::mem::replace(&mut self.losses, losses) != losses || self.opened {
             self.candidates.doubt();

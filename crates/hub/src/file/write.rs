@@ -31,7 +31,7 @@ impl DocumentTask {
             && on_disk.hash == hash
         {
             // The same bytes by other events (one of two copies went): the next save is made from these.
-            self.file.candidates.same_text(hash, &version);
+            self.file.candidates.set_newest_version(hash, &version);
             on_disk.version = version;
             self.file.dirty = true;
             return Ok(());
@@ -159,7 +159,7 @@ impl DocumentTask {
         let Some(document) = self.document() else { return Err(HubError::Closed) };
         let version = document.version().clone();
         if wanted.kind == Kind::Text {
-            let text = Arc::new(document.text().to_text());
+            let text = Arc::new(document.text().to_one_string());
             let bytes: FileBytes = if wanted.form == Form::default() {
                 text.clone().into()
             } else {

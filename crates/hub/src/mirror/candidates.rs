@@ -38,11 +38,6 @@ impl Evidence {
         self as u8
     }
 
-    /// The surer reading of two.
-    pub fn min_by_rank(self, other: Option<Evidence>) -> Evidence {
-        other.filter(|other| other.rank() < self.rank()).unwrap_or(self)
-    }
-
     /// Whether somebody read it, as far as can be told.
     pub fn is_reading(self) -> bool {
         matches!(self, Evidence::Read | Evidence::Unknown)
@@ -116,8 +111,9 @@ impl Candidates {
         self.list.last()
     }
 
-    /// The newest version, if it has these bytes, has them by another version of the document.
-    pub fn same_text(&mut self, hash: ContentHash, version: &Version) {
+    /// The bytes of the newest candidate, if these are they, are those of this version of the document too: the
+    /// next save is made from it.
+    pub fn set_newest_version(&mut self, hash: ContentHash, version: &Version) {
         if let Some(newest) = self.list.last_mut().filter(|newest| newest.hash == hash) {
             newest.version = version.clone();
         }

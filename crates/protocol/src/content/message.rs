@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorCode, ProtocolError};
-use crate::json::{bad, check_depth, describe};
+use crate::json::{bad, check_depth, describe, json};
 use crate::limits;
 
 /// Who asks, for which document.
@@ -131,11 +131,6 @@ pub(super) fn result_json(version: &str, merged: bool, request_id: &str) -> Stri
 /// `pong`.
 pub(super) fn pong_json() -> String {
     json(&Answer::Pong)
-}
-
-fn json(answer: &Answer<'_>) -> String {
-    // Strings and booleans can always be written.
-    serde_json::to_string(answer).unwrap_or_default()
 }
 
 #[cfg(test)]

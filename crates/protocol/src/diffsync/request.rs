@@ -9,7 +9,7 @@ use super::checksum::Sum;
 use super::delta::Delta;
 use super::session_id::SessionId;
 use crate::error::{ErrorCode, ProtocolError};
-use crate::json::{bad, check_depth, describe};
+use crate::json::{bad, check_depth, describe, json};
 use crate::limits;
 
 /// The version of the protocol.
@@ -260,11 +260,6 @@ enum JsonRequest<'a> {
     Ping,
     Pong,
     Disconnect,
-}
-
-pub(super) fn json(message: &impl Serialize) -> String {
-    // Strings, numbers and lists can always be written.
-    serde_json::to_string(message).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::checksum::Sum;
-use super::request::{Numbered, json};
+use super::request::Numbered;
 use crate::error::{ErrorCode, ProtocolError};
-use crate::json::{bad, check_depth, describe};
+use crate::json::{bad, check_depth, describe, json};
 use crate::limits;
 
 /// The answer to `Connect`.
