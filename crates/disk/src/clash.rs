@@ -22,7 +22,17 @@ impl CaseRule {
 /// A key that two paths share if they cannot both exist under the rule, or look the same to a person
 /// (two normal forms of one text). For comparing only: names are stored as they were given.
 pub fn clash_key(path: &RelPath, rule: CaseRule) -> String {
-    let composed: String = path.as_str().nfc().collect();
+    name_key(path.as_str(), rule)
+}
+
+pub(crate) fn name_key(name: &str, rule: CaseRule) -> String {
+    if name.is_ascii() {
+        return match rule {
+            CaseRule::Sensitive => name.to_owned(),
+            CaseRule::Insensitive => name.to_ascii_lowercase(),
+        };
+    }
+    let composed: String = name.nfc().collect();
     match rule {
         CaseRule::Sensitive => composed,
         // By way of the capitals, `ß` meets `SS` and the long s meets `S`, as full case folding has it.

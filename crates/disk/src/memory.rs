@@ -196,6 +196,11 @@ impl FakeFolder {
         self.state().knobs.no_leases = !leases;
     }
 
+    /// Whether names that differ only in case, or in their normal form, are one name.
+    pub fn set_folding(&self, folds: bool) {
+        self.state().disk.folds = folds;
+    }
+
     /// Whether names can be exchanged.
     pub fn set_exchange(&self, exchange: bool) {
         self.state().knobs.no_exchange = !exchange;

@@ -175,6 +175,11 @@ impl Entry {
         self.registers.get(&register).map(|(stamp, _)| *stamp)
     }
 
+    /// When, and by whom, it was last said where it is.
+    pub fn path_stamp(&self) -> Option<Stamp> {
+        self.stamp(1)
+    }
+
     /// When, and by whom, it was last said whether it lives.
     pub fn life_stamp(&self) -> Option<Stamp> {
         self.stamp(2)

@@ -112,7 +112,11 @@ impl DocumentTask {
         // Of two documents at one path, whichever has the file here keeps it until they are joined or
         // renamed; the other waits.
         let has_file = self.file.on_disk.as_ref().is_some_and(|on_disk| on_disk.path == path);
-        if catalogue.at(path.as_str()).len() > 1 && !has_file {
+        let shared = || {
+            catalogue.at(path.as_str()).len() > 1
+                || !self.hub.0.twins.of(&catalogue, path.as_str()).is_empty()
+        };
+        if !has_file && shared() {
             return None;
         }
         if syncline_disk::is_refused_from_network(&path)

@@ -3,6 +3,8 @@
 //!
 //! It never waits for a document's task: those wait for this one.
 
+mod spelling;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -25,6 +27,7 @@ use crate::event::HubEvent;
 use crate::hub::Hub;
 use crate::joining;
 use crate::mirror::{Candidate, FileState, Maker, OnDisk, place_of, temporary_of};
+use spelling::Spelling;
 
 /// A new file is taken up when nothing has happened to it for this long: temporaries are gone by then.
 const NEW_FILE_AGE: Duration = Duration::from_millis(100);
@@ -241,6 +244,8 @@ impl FolderTask {
 
     /// Two living documents at one path: the hub that others dial resolves it (docs/decisions/0008).
     fn resolve_clashes(&self, writes: &[Write]) {
+        let placed = writes.iter().filter(|write| matches!(write.field, Field::Path(_) | Field::Life(_)));
+        self.part_twins(placed.filter_map(|write| self.catalogue.get(&write.doc)?.path()));
         if self.hub.0.joined {
             return;
         }
@@ -254,6 +259,17 @@ impl FolderTask {
         for write in writes {
             if matches!(write.field, Field::Joined(_)) {
                 tokio::spawn(joining::follow(self.hub.clone(), write.doc));
+            }
+        }
+    }
+
+    /// Documents at these paths of which this disk can hold only one: every hub that has such a disk parts them
+    /// (docs/decisions/0011).
+    fn part_twins<'a>(&self, paths: impl Iterator<Item = &'a String>) {
+        let paths: BTreeSet<&String> = paths.collect();
+        for path in paths {
+            if !self.hub.0.twins.newcomers(&self.catalogue, path).is_empty() {
+                tokio::spawn(joining::part_twins(self.hub.clone(), path.clone()));
             }
         }
     }
@@ -297,41 +313,30 @@ impl FolderTask {
             self.directory(path, &what).await;
             return;
         }
-        let doc = self.hub.catalogue().at(path.as_str()).first().copied();
-        match doc {
-            Some(doc) => {
-                let reading = matches!(
-                    what,
-                    What::Opened | What::Accessed | What::ClosedNoWrite | What::Exchanged { .. }
-                );
-                if reading {
-                    // Evidence only: not worth waking a document for.
-                    let sent = match self.hub.running(doc) {
-                        Some(handle) => handle.commands.try_send(Command::Hint(what)),
-                        None => Err(TrySendError::Closed(Command::Hint(what))),
-                    };
-                    match sent {
-                        Ok(()) => {}
-                        Err(TrySendError::Closed(Command::Hint(what))) => self.hub.0.resting.see(doc, &what),
-                        Err(_) => self.hub.note_loss(),
-                    }
-                    return;
-                }
-                self.send_hint(doc, what);
+        let reading =
+            matches!(what, What::Opened | What::Accessed | What::ClosedNoWrite | What::Exchanged { .. });
+        let exact = self.hub.catalogue().at(path.as_str()).first().copied();
+        if exact.is_none() {
+            if matches!(what, What::Removed { .. } | What::MovedFrom { .. }) {
+                self.new.remove(&path);
+            } else if what != What::Metadata && !reading && self.may_be_new(&path) {
+                self.new.insert(path.clone(), Instant::now());
             }
-            None => match what {
-                What::Opened
-                | What::Accessed
-                | What::ClosedNoWrite
-                | What::Exchanged { .. }
-                | What::Metadata => {}
-                What::Removed { .. } | What::MovedFrom { .. } => drop(self.new.remove(&path)),
-                _ => {
-                    if self.may_be_new(&path) {
-                        self.new.insert(path, Instant::now());
-                    }
-                }
-            },
+        }
+        let Some(doc) = exact.or_else(|| self.spelled_otherwise(&path)) else { return };
+        if !reading {
+            self.send_hint(doc, what);
+            return;
+        }
+        // Evidence only: not worth waking a document for.
+        let sent = match self.hub.running(doc) {
+            Some(handle) => handle.commands.try_send(Command::Hint(what)),
+            None => Err(TrySendError::Closed(Command::Hint(what))),
+        };
+        match sent {
+            Ok(()) => {}
+            Err(TrySendError::Closed(Command::Hint(what))) => self.hub.0.resting.see(doc, &what),
+            Err(_) => self.hub.note_loss(),
         }
     }
 
@@ -454,6 +459,10 @@ impl FolderTask {
         if total > 0 {
             self.hub.tell(HubEvent::Scanning { done: total, total });
         }
+        if !self.scanned {
+            let paths: Vec<String> = self.catalogue.paths().map(|(path, _)| path.to_owned()).collect();
+            self.part_twins(paths.iter());
+        }
         if !self.scanned && !self.hub.0.joined {
             // What a kill interrupted.
             for (path, docs) in self.catalogue.paths() {
@@ -558,6 +567,17 @@ impl FolderTask {
             }
             if stat.kind == FileKind::Other || self.ignored(&path, false) {
                 continue;
+            }
+            match self.spelling(&path, &stat).await {
+                Some(Spelling::Same(doc)) => {
+                    self.send_hint(doc, What::Metadata);
+                    continue;
+                }
+                Some(Spelling::New(doc)) => {
+                    self.respell(doc, &path).await;
+                    continue;
+                }
+                None => {}
             }
             if let Some(doc) = self.renamed_from(&stat).await {
                 if self.vanished.contains_key(&doc) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
-use syncline_disk::{ContentHash, FileStat, Folder, IgnoreRules, RelPath};
+use syncline_disk::{CaseRule, ContentHash, FileStat, Folder, IgnoreRules, Probe, RelPath};
 use syncline_engine::catalogue::{Catalogue, DocId, Field, Joined, Kind, Write};
 use syncline_engine::{AgentId, EventBatch, Heads, Meta};
 use syncline_protocol::replica::Have;
@@ -21,6 +21,7 @@ use crate::folder::{FolderCommand, FolderTask};
 use crate::mirror::OnDisk;
 use crate::resting::Resting;
 use crate::text_session::{Party, TextSession};
+use crate::twins::Twins;
 
 /// How many documents' files are brought in step at once.
 const VISITS: usize = 48;
@@ -57,6 +58,8 @@ pub struct Hub(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub agent: AgentId,
     pub folder: Arc<dyn Folder>,
+    /// What its file system can do.
+    pub probe: Probe,
     pub ignore: RwLock<IgnoreRules>,
     pub only: Option<RelPath>,
     pub joined: bool,
@@ -72,6 +75,8 @@ pub(crate) struct Inner {
     /// Only what is durable: the folder's task merges into it after the commit (docs/decisions/0005).
     published: RwLock<Catalogue>,
     catalogue_changes: watch::Sender<u64>,
+    /// Documents whose names are one name here.
+    pub twins: Twins,
     heads: Mutex<HashMap<DocId, Heads>>,
     feeds: Feeds,
     documents: Mutex<HashMap<DocId, Handle>>,
@@ -154,9 +159,15 @@ impl Hub {
             let folder = folder.clone();
             blocking(move || folder.watch()).await??
         };
+        let probe = {
+            let folder = folder.clone();
+            blocking(move || folder.probe()).await?
+        };
         let inner = Inner {
             agent: AgentId::from_random(random.u128(..)),
             folder,
+            twins: Twins::new(CaseRule::of(&probe), &catalogue),
+            probe,
             ignore: RwLock::new(ignore),
             only,
             joined,
@@ -332,6 +343,9 @@ impl Hub {
             let mut published = self.0.published.write().unwrap_or_else(PoisonError::into_inner);
             writes.iter().for_each(|write| {
                 published.merge(write);
+                if let Field::Path(path) = &write.field {
+                    self.0.twins.note(path);
+                }
             });
             published.merge_vector(vector);
         }

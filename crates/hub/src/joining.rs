@@ -39,6 +39,19 @@ pub(crate) async fn resolve(hub: Hub, path: String, survivor: DocId, loser: DocI
     }
 }
 
+/// Of documents whose names are one name on this folder's disk, all but the first get another one: both files are
+/// kept, and no half of a rename is carried out. Every hub whose disk is like this decides the same.
+pub(crate) async fn part_twins(hub: Hub, path: String) {
+    let _one = hub.0.joins.lock().await;
+    let newcomers = hub.0.twins.newcomers(&hub.catalogue(), &path);
+    for (at, doc) in newcomers {
+        match rename(&hub, &at, doc).await {
+            Ok(renamed) => hub.tell(HubEvent::Clash { path: at, renamed }),
+            Err(error) => hub.tell(HubEvent::Trouble { path: at, what: error.to_string() }),
+        }
+    }
+}
+
 /// Whether the document was made at its path (and not renamed to it later): its path and its kind were then
 /// written one after the other.
 fn created_here(catalogue: &syncline_engine::catalogue::Catalogue, doc: &DocId) -> bool {

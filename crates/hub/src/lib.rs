@@ -17,6 +17,7 @@ mod joining;
 pub mod mirror;
 mod resting;
 mod text_session;
+mod twins;
 
 pub use error::HubError;
 pub use event::HubEvent;

@@ -488,8 +488,8 @@ impl Medium for Memory {
         Probe {
             exchange: !state.knobs.no_exchange,
             leases: !state.knobs.no_leases,
-            case_sensitive: true,
-            normalisation_sensitive: true,
+            case_sensitive: !state.disk.folds,
+            normalisation_sensitive: !state.disk.folds,
             xattrs: false,
             events: true,
             file_system: "memory".into(),

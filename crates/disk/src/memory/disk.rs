@@ -1,5 +1,6 @@
 //! The state of a disk in memory: inodes, names, and what of both would survive a power cut.
 
+use crate::clash::{CaseRule, name_key};
 use crate::{FileKind, FileStat};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub(super) struct Disk {
     clock: Arc<AtomicU64>,
     last_time: i128,
     collect_at: usize,
+    /// Names that differ in case, or in their normal form only, are one name.
+    pub folds: bool,
 }
 
 impl Disk {
@@ -53,6 +56,7 @@ impl Disk {
             clock,
             last_time: 0,
             collect_at: 4096,
+            folds: false,
         };
         disk.new_node(FileKind::Directory, 0o755, Vec::new());
         disk
@@ -91,7 +95,17 @@ impl Disk {
     }
 
     pub(super) fn lookup(&self, dir: u64, name: &str) -> Option<u64> {
-        self.names.get(&(dir, name.to_owned())).copied()
+        self.names.get(&(dir, self.as_stored(dir, name))).copied()
+    }
+
+    /// The name by which the directory has this one; the name itself if it has none.
+    pub(super) fn as_stored(&self, dir: u64, name: &str) -> String {
+        if !self.folds || self.names.contains_key(&(dir, name.to_owned())) {
+            return name.to_owned();
+        }
+        let key = name_key(name, CaseRule::Insensitive);
+        let same = |(stored, _): &(String, u64)| name_key(stored, CaseRule::Insensitive) == key;
+        self.names_in(dir).into_iter().find(same).map_or_else(|| name.to_owned(), |(stored, _)| stored)
     }
 
     pub(super) fn names_in(&self, dir: u64) -> Vec<(String, u64)> {
@@ -101,6 +115,15 @@ impl Disk {
 
     /// Changes names in one step that a power cut takes back wholly or not at all.
     pub(super) fn rename(&mut self, sets: Vec<(u64, String, Option<u64>)>) {
+        let sets: Vec<_> = sets
+            .into_iter()
+            .map(|(dir, name, inode)| {
+                let stored = self.as_stored(dir, &name);
+                // A file that gets another spelling of its own name has that one from then on.
+                let respelled = inode.is_some() && self.lookup(dir, &name) == inode;
+                (dir, if respelled { name } else { stored }, inode)
+            })
+            .collect();
         apply(&mut self.names, &sets);
         self.changes.push_back(NameChange { sets, durable: false });
         let now = self.now();

@@ -1,5 +1,6 @@
 //! A hub on a real folder, and ways to wait for what it does without sleeping.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, missing_docs)]
+#![allow(dead_code, reason = "each test program uses what it needs")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
