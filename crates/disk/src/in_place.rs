@@ -45,7 +45,7 @@ impl<M: Medium> OnMedium<M> {
         if !now.same_content(&stat) {
             return Ok(Saved::Differs(Found::File { hash: None, stat: now }));
         }
-        self.overwrite(&file, path, &old, bytes)?;
+        self.overwrite(&file, path, &old, &bytes.to_bytes())?;
         if let Some(mode) = mode {
             self.medium.set_file_mode(&file, mode).map_err(|e| fault("setting the mode of", path, e))?;
         }

@@ -6,6 +6,7 @@ mod clash;
 pub mod conformance;
 mod displaced;
 mod error;
+mod file_bytes;
 mod fingerprint;
 mod folder;
 mod hint;
@@ -28,6 +29,7 @@ mod text;
 pub use brake::{Brake, BrakeInput, BrakeReason, FEW, brake};
 pub use clash::{CaseRule, clash_key};
 pub use error::DiskError;
+pub use file_bytes::{FileBytes, Pieces};
 pub use fingerprint::{Fingerprint, RACY_NS};
 pub use folder::{Folder, Watch};
 pub use hint::{Hint, What};
@@ -42,8 +44,8 @@ pub use path::{
     is_temporary_name, temporary_name,
 };
 pub use save::{
-    DisplacedId, Expect, FileBytes, Found, How, Listing, Patched, Probe, Reading, Removed, Renamed, Save,
-    Saved, Settled, Sync, Writers,
+    DisplacedId, Expect, Found, How, Listing, Patched, Probe, Reading, Removed, Renamed, Save, Saved,
+    Settled, Sync, Writers,
 };
 pub use stat::{ContentHash, Entry, FileKind, FileStat};
 pub use text::{Decoded, LineEndings, TextForm, decode, encode};

@@ -1,9 +1,8 @@
 //! What is asked of a folder and what it answers: reading, saving, removing, renaming.
 
 use crate::path::is_id;
-use crate::{ContentHash, FileStat, PathError, RelPath, TEMPORARY_PREFIX};
+use crate::{ContentHash, FileBytes, FileStat, PathError, RelPath, TEMPORARY_PREFIX};
 use std::fmt;
-use std::sync::Arc;
 
 /// The names in one directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -109,42 +108,6 @@ pub enum Sync {
     Full,
     /// Only when [`crate::Folder::sync_all`] returned afterwards; for a first synchronisation in bulk.
     Deferred,
-}
-
-/// Bytes for a file, shared with whoever made them: a large text is never copied to be written.
-#[derive(Clone)]
-pub struct FileBytes(Arc<dyn AsRef<[u8]> + Send + std::marker::Sync>);
-
-impl std::ops::Deref for FileBytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        (*self.0).as_ref()
-    }
-}
-
-impl From<Vec<u8>> for FileBytes {
-    fn from(bytes: Vec<u8>) -> FileBytes {
-        FileBytes(Arc::new(bytes))
-    }
-}
-
-impl From<Arc<String>> for FileBytes {
-    fn from(text: Arc<String>) -> FileBytes {
-        FileBytes(text)
-    }
-}
-
-impl From<Arc<[u8]>> for FileBytes {
-    fn from(bytes: Arc<[u8]>) -> FileBytes {
-        FileBytes(Arc::new(bytes))
-    }
-}
-
-impl fmt::Debug for FileBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.len())
-    }
 }
 
 /// A request to put bytes at a path.

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 /// What is put at a path.
 #[derive(Clone, Copy)]
 pub(crate) enum Content<'a> {
-    File { bytes: &'a [u8], mode: Option<u32> },
+    File { bytes: &'a FileBytes, mode: Option<u32> },
     Link { target: &'a str },
 }
 
@@ -380,9 +380,13 @@ impl<M: Medium> OnMedium<M> {
             .medium
             .create(dir, placing.temporary, first_mode)
             .map_err(|e| fault("making a temporary for", path, e))?;
-        let written = self
-            .medium
-            .write_at(&file, 0, bytes)
+        let mut at = 0;
+        let written = bytes
+            .blocks(|block| {
+                let offset = at;
+                at += block.len() as u64;
+                self.medium.write_at(&file, offset, block)
+            })
             .and_then(
                 |()| if replaces { self.medium.copy_metadata(dir, placing.name, &file) } else { Ok(()) },
             )

@@ -1,6 +1,7 @@
 //! What the file system says about a file, and the hash of its content.
 
 use crate::RelPath;
+use crate::file_bytes::blocks;
 use std::fmt;
 
 /// What kind of thing a path names. Links are never followed to decide.
@@ -84,6 +85,18 @@ impl ContentHash {
     /// The hash of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// The hash of bytes that are in many pieces.
+    pub fn of_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        let done: Result<(), std::convert::Infallible> = blocks(pieces, |block| {
+            hasher.update(block);
+            Ok(())
+        });
+        match done {
+            Ok(()) => Self(*hasher.finalize().as_bytes()),
+        }
     }
 
     /// A hash that was stored earlier.

@@ -4,12 +4,15 @@
 //! changed hunk compare words and single characters, under a budget. Edits begin and end where a person
 //! would see a character begin and end (Unicode grapheme clusters).
 
+mod rope;
+
 use imara_diff::{Algorithm, Diff, InternedInput, TokenSource};
 use std::collections::HashMap;
 use std::ops::Range;
 use unicode_segmentation::GraphemeCursor;
 
 use crate::edit::Edit;
+pub use rope::diff_text;
 
 /// A hunk with more bytes than this on either side is replaced as a whole line by line: comparing words in
 /// it would take longer than it is worth.

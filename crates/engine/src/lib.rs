@@ -31,7 +31,7 @@ mod version;
 mod walker;
 
 pub use batch::{Change, EventBatch, EventRun, MergeError};
-pub use diff::{DiffCost, diff, diff_cost, line_hunks};
+pub use diff::{DiffCost, diff, diff_cost, diff_text, line_hunks};
 pub use document::{Applied, Document, Merged};
 pub use edit::{Composer, Edit, EditError, apply_to_str, byte_offset, check_batch};
 pub use id::{AgentId, EventId, Heads, MAX_AGENT_BYTES};

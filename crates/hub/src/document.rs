@@ -1,6 +1,8 @@
 //! The task of one live document: it alone touches the document, records before it tells, and keeps the
 //! document's file in step (see `file`).
 
+pub(crate) mod lent;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +22,12 @@ use crate::hub::Hub;
 
 /// How many commands are taken up together and share one commit.
 const TOGETHER: usize = 64;
-/// A document that nobody needs stays in memory this long.
+/// A document that nobody needs stays in memory this long,
 const IDLE: Duration = Duration::from_secs(3);
+/// or so many times as long as it took to load, if that is longer (and at most [`LONGEST_IDLE`]): to load one of
+/// 50 MB costs more than to keep it for the next save.
+const IDLE_PER_LOAD: u32 = 100;
+const LONGEST_IDLE: Duration = Duration::from_secs(120);
 /// How often a document whose file must not be touched yet asks whether it may.
 const GATED: Duration = Duration::from_millis(100);
 /// Events since the last snapshot, in bytes, from which on a new one is taken (if the document is small;
@@ -91,10 +97,14 @@ pub(crate) struct DocumentTask {
     published: watch::Sender<u64>,
     /// `None`: not loaded yet, or dropped after a failed commit; never saved in that state.
     loaded: Option<Loaded>,
+    /// The document, while its text is being written.
+    lent: Option<Arc<Document>>,
     pub file: FileSession,
     /// Held while the file is being brought in step.
     permit: Option<OwnedSemaphorePermit>,
     last_used: Instant,
+    /// How long it stays in memory unused.
+    idle: Duration,
 }
 
 /// What is in memory of a document.
@@ -154,9 +164,11 @@ impl DocumentTask {
             commands,
             published,
             loaded: None,
+            lent: None,
             file,
             permit: None,
             last_used: Instant::now(),
+            idle: IDLE,
         }
     }
 
@@ -207,7 +219,7 @@ impl DocumentTask {
         // The sender side of `published` counts sessions that wait for changes.
         self.published.receiver_count() <= 1
             && !self.file.is_waiting()
-            && (crowded || self.last_used.elapsed() >= IDLE)
+            && (crowded || self.last_used.elapsed() >= self.idle)
     }
 
     fn wake_at(&self) -> Instant {
@@ -216,7 +228,7 @@ impl DocumentTask {
             // Whoever opens the gate or releases the brake does not know us.
             return now + GATED;
         }
-        let idle = now + IDLE;
+        let idle = now + self.idle;
         self.file.wake_at(self.hub.0.started, self.hub.uptime()).map_or(idle, |at| at.min(idle))
     }
 
@@ -239,6 +251,7 @@ impl DocumentTask {
     pub async fn load(&mut self) -> Result<&mut Loaded, HubError> {
         if self.loaded.is_none() {
             let id = self.id;
+            let began = Instant::now();
             let (stored, file, intent) = self
                 .hub
                 .read_journal(move |reader| {
@@ -271,6 +284,7 @@ impl DocumentTask {
                 self.file.recall(&rested);
             }
             self.loaded = Some(loaded);
+            self.idle = (began.elapsed() * IDLE_PER_LOAD).clamp(IDLE, LONGEST_IDLE);
         }
         self.loaded.as_mut().ok_or(HubError::Closed)
     }

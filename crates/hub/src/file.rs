@@ -17,6 +17,7 @@ use syncline_engine::{Document, Version};
 use syncline_store::Record;
 
 use crate::document::DocumentTask;
+use crate::document::lent::is_lent;
 use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::mirror::OnDisk;
@@ -215,5 +216,8 @@ fn encode_text(text: &str, form: Form) -> Vec<u8> {
 }
 
 fn hash_of(document: &Document, form: Form) -> ContentHash {
+    if form == Form::default() {
+        return ContentHash::of_pieces(document.text().chunks().map(str::as_bytes));
+    }
     ContentHash::of(&encode(document, form))
 }

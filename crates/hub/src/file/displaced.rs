@@ -129,11 +129,14 @@ impl DocumentTask {
             let (base, version, before) =
                 judge(&candidates, document, &text, false, false).unwrap_or_else(|| {
                     let base = Base { index: 0, edit: true, why: Why::Newest };
-                    let before = document.string_at(&displaced.version);
-                    (base, displaced.version.clone(), before.into())
+                    (base, displaced.version.clone(), None)
                 });
             why = describe(base.why);
             if base.edit {
+                let before = match before {
+                    Some(before) => before,
+                    None => document.string_at(&version).into(),
+                };
                 let edits = diff(&before, &text);
                 let loaded = self.load().await?;
                 let version = loaded.enter_save(&hub, &version, &edits, &meta)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use syncline_disk::{ContentHash, FileStat, LineEndings, RelPath, TextForm};
 use syncline_engine::catalogue::{Field, Form};
-use syncline_engine::{Document, Version, diff};
+use syncline_engine::{Document, Edit, Version, diff, diff_text};
 use syncline_store::Record;
 
 use super::session::*;
@@ -36,8 +36,7 @@ impl DocumentTask {
         let now_version = document.version().clone();
         let named = known_base.is_none();
         let (base, version, base_text) = if let Some(version) = known_base {
-            let base_text: Arc<String> = document.string_at(&version).into();
-            (Base { index: 0, edit: true, why: Why::Newest }, version, base_text)
+            (Base { index: 0, edit: true, why: Why::Newest }, version, None)
         } else if !known {
             // A file that was there before the document came: joined by text, nothing taken out.
             let ours: Arc<String> = Arc::new(document.text().to_one_string());
@@ -47,14 +46,15 @@ impl DocumentTask {
                 Some(judged) => judged,
                 None => {
                     let base = Base { index: 0, edit: true, why: Why::Newest };
-                    (base, now_version.clone(), Arc::new(document.text().to_one_string()))
+                    (base, now_version.clone(), None)
                 }
             }
         };
         let base_hash = candidates.all().get(base.index).filter(|_| named).map(|candidate| candidate.hash);
         let meta = hub.file_meta();
         let saved_version = if base.edit {
-            let edits = diff(&base_text, &text);
+            let Some(document) = self.document() else { return Err(HubError::Closed) };
+            let edits = changes(document, &version, base_text.as_deref().map(String::as_str), &text);
             let loaded = self.load().await?;
             loaded.enter_save(&hub, &version, &edits, &meta)?
         } else {
@@ -125,22 +125,38 @@ impl DocumentTask {
     }
 }
 
-/// The base of a save, its version and its text; texts that are not at hand are replayed when the decision
-/// asks for them. `None` when there is no candidate.
+/// What turns the text at a version, if it is at hand, into the one that was saved.
+pub(super) fn changes(
+    document: &Document,
+    version: &Version,
+    before: Option<&str>,
+    saved: &str,
+) -> Vec<Edit> {
+    match before {
+        Some(before) => diff(before, saved),
+        // Of a large file only the lines around what was changed are copied.
+        None if version == document.version() => diff_text(document.text(), saved),
+        None => diff(&document.string_at(version), saved),
+    }
+}
+
+/// The base of a save, its version, and its text if it is at hand or was needed; texts are replayed when the
+/// decision asks for them. `None` when there is no candidate.
 pub(super) fn judge(
     candidates: &[Candidate],
     document: &Document,
     text: &str,
     repeated: bool,
     git: bool,
-) -> Option<(Base, Version, Arc<String>)> {
+) -> Option<(Base, Version, Option<Arc<String>>)> {
     let texts = Texts::new(candidates.len(), |index| match candidates[index].text() {
         Some(text) => Some(text.clone()),
         None => Some(document.string_at(&candidates[index].version).into()),
     });
     let base = infer_base(&FoundSave { candidates, texts: &texts, text, repeated, git })?;
-    let (version, text) = (candidates.get(base.index)?.version.clone(), texts.get(base.index)?.clone());
-    Some((base, version, text))
+    let candidate = candidates.get(base.index)?;
+    let text = texts.known(base.index).or(candidate.text()).cloned();
+    Some((base, candidate.version.clone(), text))
 }
 
 pub(super) fn describe(why: Why) -> &'static str {

@@ -62,8 +62,12 @@ impl DocumentTask {
         let seen = self.file.seen;
         let began = Instant::now();
         let (path, mode, shown) = (wanted.path.clone(), wanted.mode, temporary.clone());
-        let link = (wanted.kind == Kind::Link).then(|| String::from_utf8_lossy(&bytes).into_owned());
-        let file_bytes = bytes.clone();
+        let file_bytes = match bytes {
+            Some(bytes) => bytes,
+            None => self.lend_text().ok_or(HubError::Closed)?,
+        };
+        let link =
+            (wanted.kind == Kind::Link).then(|| String::from_utf8_lossy(&file_bytes.to_bytes()).into_owned());
         let saved = self
             .hub
             .on_disk(move |folder| match link {
@@ -78,7 +82,9 @@ impl DocumentTask {
                     sync: Sync::Full,
                 }),
             })
-            .await?;
+            .await;
+        self.take_text_back();
+        let saved = saved?;
         // A large file is not written again for every keystroke: at most half of the time goes into it.
         self.file.write_at = self.hub.uptime() + began.elapsed();
         let shows = !matches!(saved, Saved::Done { how: How::InPlace, .. } | Saved::Busy | Saved::Differs(_));
@@ -151,13 +157,19 @@ impl DocumentTask {
         self.set_on_disk(wanted.path.clone(), hash, version, stat);
     }
 
-    /// What the file should hold: the version, the bytes and their hash. `None`: a content not here yet.
+    /// What the file should hold: the version, the bytes (`None`: the document's text as it is, which is not
+    /// copied) and their hash. `None`: a content not here yet.
     pub(super) async fn bytes_wanted(
         &mut self,
         wanted: &Wanted,
-    ) -> Result<Option<(Version, FileBytes, ContentHash)>, HubError> {
+    ) -> Result<Option<(Version, Option<FileBytes>, ContentHash)>, HubError> {
         let Some(document) = self.document() else { return Err(HubError::Closed) };
         let version = document.version().clone();
+        if wanted.kind == Kind::Text && is_lent(document, wanted.form) {
+            let hash = hash_of(document, wanted.form);
+            self.file.encoded = Some((version.clone(), wanted.form, hash));
+            return Ok(Some((version, None, hash)));
+        }
         if wanted.kind == Kind::Text {
             let text = Arc::new(document.text().to_one_string());
             let bytes: FileBytes = if wanted.form == Form::default() {
@@ -166,13 +178,13 @@ impl DocumentTask {
                 encode_text(&text, wanted.form).into()
             };
             self.file.text = Some((version.clone(), text));
-            let hash = ContentHash::of(&bytes);
+            let hash = ContentHash::of(&bytes.to_bytes());
             self.file.encoded = Some((version.clone(), wanted.form, hash));
-            return Ok(Some((version, bytes, hash)));
+            return Ok(Some((version, Some(bytes), hash)));
         }
         let Some(hash) = wanted.content else { return Ok(None) };
         let bytes = self.hub.content(hash).await?;
-        Ok(bytes.map(|bytes| (version, bytes.into(), ContentHash::from_bytes(hash))))
+        Ok(bytes.map(|bytes| (version, Some(bytes.into()), ContentHash::from_bytes(hash))))
     }
 
     /// A program has held the file open for long: write without exchanging the file under it (docs/decisions/0004).
@@ -183,8 +195,16 @@ impl DocumentTask {
             return Ok(());
         }
         let path = on_disk.path.clone();
-        let patched =
-            self.hub.on_disk(move |folder| folder.append_or_patch(&path, on_disk.hash, &bytes)).await?;
+        let bytes = match bytes {
+            Some(bytes) => bytes,
+            None => self.lend_text().ok_or(HubError::Closed)?,
+        };
+        let patched = self
+            .hub
+            .on_disk(move |folder| folder.append_or_patch(&path, on_disk.hash, &bytes.to_bytes()))
+            .await;
+        self.take_text_back();
+        let patched = patched?;
         if let syncline_disk::Patched::Done { stat, .. } = patched {
             self.wrote(&wanted, version, hash, stat, None, None);
             // Its holder may be writing.

@@ -50,6 +50,11 @@ impl<'a> Texts<'a> {
         Texts { known: vec![OnceCell::new(); count], replay: Box::new(replay) }
     }
 
+    /// The text of a candidate if it was asked for before.
+    pub fn known(&self, index: usize) -> Option<&Arc<String>> {
+        self.known.get(index)?.get()?.as_ref()
+    }
+
     /// The text of a candidate; `None` if it is not at hand, or there is no such candidate.
     pub fn get(&self, index: usize) -> Option<&Arc<String>> {
         self.known.get(index)?.get_or_init(|| (self.replay)(index)).as_ref()
