@@ -14,21 +14,30 @@ struct Pending {
     notify: Notify,
 }
 
+/// A document, and its durable version.
+pub type Change = (DocId, Heads);
+
 /// The documents that changed since the last call, with their durable versions.
 pub struct ChangeFeed(Arc<Pending>);
 
 impl ChangeFeed {
     /// Waits until a document has changed, and gives all that have. Cancel-safe.
-    pub async fn next(&mut self) -> Vec<(DocId, Heads)> {
+    pub async fn next(&mut self) -> Vec<Change> {
         loop {
             // Before looking: a change between the look and the wait must wake us.
             let notified = self.0.notify.notified();
-            let changed = std::mem::take(&mut *self.0.changed.lock().unwrap_or_else(PoisonError::into_inner));
+            let changed = self.take();
             if !changed.is_empty() {
-                return changed.into_iter().collect();
+                return changed;
             }
             notified.await;
         }
+    }
+
+    /// The documents that have changed, if any have.
+    pub fn take(&self) -> Vec<Change> {
+        let changed = std::mem::take(&mut *self.0.changed.lock().unwrap_or_else(PoisonError::into_inner));
+        changed.into_iter().collect()
     }
 }
 

@@ -11,8 +11,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::access::{Access, Channel, Presented};
 use crate::admission::Place;
-use crate::refusal::refusal;
 use crate::socket::{Broken, Incoming, Outgoing, Received, Stranger, Writer};
+use syncline_hub::refusal;
 
 struct Driver<'a> {
     hub: Hub,

@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::access::{Access, Channel, Presented};
 use crate::admission::Place;
 use crate::lines::Lines;
-use crate::refusal::refusal;
 use crate::socket::{Broken, Incoming, Outgoing, Received, Stranger, Writer};
+use syncline_hub::refusal;
 
 /// What carries the messages.
 pub(crate) enum Wire {

@@ -18,7 +18,6 @@ mod gate;
 mod head;
 mod lines;
 mod listener;
-mod refusal;
 mod replica;
 mod socket;
 

@@ -1,11 +1,11 @@
 //! What a hub's errors are called on the wire.
 
-use syncline_hub::HubError;
+use crate::error::HubError;
 use syncline_protocol::{ErrorCode, ProtocolError};
 
 /// The error as it is told to the other side. Of the journal's and the disk's own errors only that there was
 /// one: they can name paths of this machine.
-pub(crate) fn refusal(error: &HubError) -> ProtocolError {
+pub fn refusal(error: &HubError) -> ProtocolError {
     let code = match error {
         HubError::Missing { .. } => ErrorCode::Resync,
         HubError::Equivocation { .. } => ErrorCode::Equivocation,
