@@ -14,7 +14,7 @@ use disk::Disk;
 pub use foreign::WriterId;
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A folder in memory, for tests and the simulator. Cloning gives another handle on the same folder.
@@ -25,7 +25,29 @@ type Hook = Arc<dyn Fn(Step, &RelPath) + Send + Sync>;
 /// The medium of a [`FakeFolder`].
 pub struct Memory {
     shared: Arc<Mutex<State>>,
+    process: Arc<Process>,
     hook: Arc<Mutex<Option<Hook>>>,
+}
+
+/// The process that uses a handle. When it is killed its calls fail; the disk goes on for others.
+#[derive(Default)]
+struct Process {
+    killed: AtomicBool,
+    /// After so many more calls it is killed.
+    left: Mutex<Option<u64>>,
+}
+
+impl Process {
+    /// Whether a call is still made.
+    fn calls(&self) -> bool {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *left {
+            Some(0) => self.killed.store(true, Ordering::SeqCst),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        !self.killed.load(Ordering::SeqCst)
+    }
 }
 
 #[derive(Default)]
@@ -114,7 +136,7 @@ impl Memory {
     /// Every call of the algorithms comes through here: it may be the one at which power is cut.
     fn enter(&self) -> Result<MutexGuard<'_, State>, Errno> {
         let mut state = self.lock();
-        if state.knobs.off {
+        if state.knobs.off || !self.process.calls() {
             return Err(Errno::IO);
         }
         state.calls += 1;
@@ -136,7 +158,8 @@ impl Memory {
 
 impl Clone for FakeFolder {
     fn clone(&self) -> Self {
-        let medium = Memory { shared: self.medium.shared.clone(), hook: self.medium.hook.clone() };
+        let Memory { shared, process, hook } = &self.medium;
+        let medium = Memory { shared: shared.clone(), process: process.clone(), hook: hook.clone() };
         let strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Self { medium, limit: self.limit, strays: Mutex::new(strays) }
     }
@@ -158,7 +181,8 @@ impl FakeFolder {
             writers: BTreeMap::new(),
             next_writer: 0,
         };
-        let medium = Memory { shared: Arc::new(Mutex::new(state)), hook: Arc::default() };
+        let medium =
+            Memory { shared: Arc::new(Mutex::new(state)), process: Arc::default(), hook: Arc::default() };
         OnMedium::on(medium, 64 << 20)
     }
 
@@ -213,6 +237,33 @@ impl FakeFolder {
         if gone {
             state.hints.push(Hint::everywhere(What::RootGone));
         }
+    }
+
+    /// A handle for a new process: what is killed with it, or killed before, does not concern the others.
+    pub fn process(&self) -> FakeFolder {
+        let mut handle = self.clone();
+        handle.medium.process = Arc::new(Process::default());
+        handle.strays = Mutex::default();
+        handle
+    }
+
+    /// Kills the process of this handle and its clones (`kill -9`): all its calls fail from now on. What it wrote
+    /// stays, as the kernel has it; what it announced is forgotten.
+    pub fn kill(&self) {
+        self.medium.process.killed.store(true, Ordering::SeqCst);
+        let mut state = self.state();
+        state.windows.clear();
+        state.removals.clear();
+    }
+
+    /// Kills the process at the call after the next `calls` calls: in the middle of a save, perhaps.
+    pub fn kill_after(&self, calls: u64) {
+        *self.medium.process.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(calls);
+    }
+
+    /// Whether the process of this handle was killed.
+    pub fn is_killed(&self) -> bool {
+        self.medium.process.killed.load(Ordering::SeqCst)
     }
 
     /// Cuts the power now: what was not synced is lost as the seed decides, all handles and writers die,

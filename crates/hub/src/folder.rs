@@ -98,7 +98,8 @@ impl FolderTask {
     }
 
     pub async fn run(mut self, watch: Box<dyn Watch>) {
-        let mut hints = drain(self.hub.clone(), watch);
+        let weak = std::sync::Arc::downgrade(&self.hub.0);
+        let mut hints = self.hub.0.workers.drain(watch, move || weak.upgrade().is_some());
         let hub = self.hub.clone();
         let mut gate = hub.0.gate.subscribe();
         let closing = hub.closed();
@@ -373,8 +374,7 @@ impl FolderTask {
 
     async fn reload_ignore(&mut self) {
         let folder = self.hub.0.folder.clone();
-        let loaded =
-            tokio::task::spawn_blocking(move || syncline_disk::IgnoreRules::load(folder.as_ref())).await;
+        let loaded = self.hub.0.workers.run(move || syncline_disk::IgnoreRules::load(folder.as_ref())).await;
         if let Ok(Ok(rules)) = loaded {
             *self.hub.0.ignore.write().unwrap_or_else(PoisonError::into_inner) = rules;
             self.scan_at = Some(Instant::now());
@@ -412,7 +412,7 @@ impl FolderTask {
             }
         }
         let found = self.list_all().await?;
-        let known: HashMap<String, DocId> = {
+        let known: BTreeMap<String, DocId> = {
             let catalogue = self.hub.catalogue();
             catalogue.paths().filter_map(|(path, docs)| Some((path.to_owned(), *docs.first()?))).collect()
         };
@@ -855,34 +855,6 @@ impl NewFile<'_> {
 
 fn path_above(directory: &RelPath, path: &RelPath) -> bool {
     path.is_below(directory)
-}
-
-/// The thread that only drains the watch, so that the kernel's queue does not overflow while we work.
-fn drain(hub: Hub, mut watch: Box<dyn Watch>) -> mpsc::Receiver<Vec<Hint>> {
-    let (hints, received) = mpsc::channel(256);
-    let weak = std::sync::Arc::downgrade(&hub.0);
-    drop(hub);
-    let run = move || {
-        while weak.upgrade().is_some() {
-            match watch.next(Duration::from_millis(500)) {
-                Ok(batch) if batch.is_empty() => {
-                    if hints.is_closed() {
-                        return;
-                    }
-                }
-                // The watch itself coalesces while this waits for room.
-                Ok(batch) => {
-                    if hints.blocking_send(batch).is_err() {
-                        return;
-                    }
-                }
-                Err(_) => return,
-            }
-        }
-    };
-    // Without the thread the rescan still finds everything.
-    drop(std::thread::Builder::new().name("watch".to_owned()).spawn(run));
-    received
 }
 
 fn never() -> mpsc::Receiver<Vec<Hint>> {

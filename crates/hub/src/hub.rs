@@ -22,6 +22,7 @@ use crate::mirror::OnDisk;
 use crate::resting::Resting;
 use crate::text_session::{Party, TextSession};
 use crate::twins::Twins;
+use crate::workers::Workers;
 
 /// How many documents' files are brought in step at once.
 const VISITS: usize = 48;
@@ -57,6 +58,7 @@ pub struct Hub(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub agent: AgentId,
+    pub workers: Workers,
     pub folder: Arc<dyn Folder>,
     /// What its file system can do.
     pub probe: Probe,
@@ -77,7 +79,7 @@ pub(crate) struct Inner {
     catalogue_changes: watch::Sender<u64>,
     /// Documents whose names are one name here.
     pub twins: Twins,
-    heads: Mutex<HashMap<DocId, Heads>>,
+    heads: Mutex<BTreeMap<DocId, Heads>>,
     feeds: Feeds,
     documents: Mutex<HashMap<DocId, Handle>>,
     /// Diff-sync sessions that connections have.
@@ -136,10 +138,21 @@ impl Hub {
     /// [`HubError::Store`] when the journal cannot be opened, [`HubError::Disk`] when the folder cannot be
     /// watched.
     pub async fn open(options: Options) -> Result<Hub, HubError> {
+        Hub::open_with(options, Workers::Threads).await
+    }
+
+    /// As [`Hub::open`], with these workers.
+    ///
+    /// # Errors
+    /// As [`Hub::open`].
+    pub async fn open_with(options: Options, workers: Workers) -> Result<Hub, HubError> {
         let Options { folder, mut log, only, name, joined, seed, clock, author } = options;
         let mut random = fastrand::Rng::with_seed(seed);
         let reader = log()?.reader()?;
-        let journal = Journal::start(log)?;
+        let journal = match workers {
+            Workers::Threads => Journal::start(log)?,
+            Workers::Simulated(_) => Journal::inline(log)?,
+        };
         let mut catalogue = Catalogue::new();
         reader.catalogue()?.iter().for_each(|write| {
             catalogue.merge(write);
@@ -153,18 +166,19 @@ impl Hub {
         let (stored_id, joined_to) = (id_of("folder_id")?, id_of("joined_to")?);
         let ignore = {
             let folder = folder.clone();
-            blocking(move || IgnoreRules::load(folder.as_ref())).await??
+            workers.run(move || IgnoreRules::load(folder.as_ref())).await??
         };
         let watch = {
             let folder = folder.clone();
-            blocking(move || folder.watch()).await??
+            workers.run(move || folder.watch()).await??
         };
         let probe = {
             let folder = folder.clone();
-            blocking(move || folder.probe()).await?
+            workers.run(move || folder.probe()).await?
         };
         let inner = Inner {
             agent: AgentId::from_random(random.u128(..)),
+            workers,
             folder,
             twins: Twins::new(CaseRule::of(&probe), &catalogue),
             probe,
@@ -621,6 +635,7 @@ impl Hub {
             }
         };
         tokio::select! {
+            biased;
             () = closing => {}
             () = visit => {}
         }
@@ -747,8 +762,11 @@ impl Hub {
             return Ok(());
         }
         let (done, answer) = oneshot::channel();
+        self.0.workers.pause().await;
         self.0.journal.commit(records, move |result| drop(done.send(result)));
-        Ok(answer.await.map_err(|_| HubError::Closed)??)
+        let committed = answer.await.map_err(|_| HubError::Closed)?;
+        self.0.workers.pause().await;
+        Ok(committed?)
     }
 
     pub(crate) async fn read_journal<T: Send + 'static>(
@@ -756,7 +774,7 @@ impl Hub {
         read: impl FnOnce(&dyn LogReader) -> Result<T, HubError> + Send + 'static,
     ) -> Result<T, HubError> {
         let hub = self.clone();
-        blocking(move || read(lock(&hub.0.reader).as_ref())).await?
+        self.0.workers.run(move || read(lock(&hub.0.reader).as_ref())).await?
     }
 
     /// Runs a call to the folder on a worker thread.
@@ -765,7 +783,7 @@ impl Hub {
         run: impl FnOnce(&dyn Folder) -> Result<T, syncline_disk::DiskError> + Send + 'static,
     ) -> Result<T, HubError> {
         let folder = self.0.folder.clone();
-        Ok(blocking(move || run(folder.as_ref())).await??)
+        Ok(self.0.workers.run(move || run(folder.as_ref())).await??)
     }
 
     pub(crate) fn note_inode(&self, doc: DocId, stat: &FileStat) {
@@ -798,8 +816,4 @@ impl Inode {
     fn of(stat: &FileStat) -> Inode {
         Inode { device: stat.device, number: stat.inode, born_ns: stat.birth_ns.unwrap_or(stat.mtime_ns) }
     }
-}
-
-async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Result<T, HubError> {
-    tokio::task::spawn_blocking(run).await.map_err(|_| HubError::Closed)
 }

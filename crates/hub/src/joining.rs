@@ -143,6 +143,7 @@ pub(crate) async fn follow(hub: Hub, loser: DocId) {
             }
         }
         tokio::select! {
+            biased;
             () = hub.closed() => return,
             _ = changes.next() => {}
         }

@@ -1,6 +1,7 @@
 //! The thread that owns the log: it takes what all documents want recorded and commits it together.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::log::{Log, Record, StoreError};
@@ -26,6 +27,13 @@ struct Commit {
 pub struct Journal {
     commits: Option<SyncSender<Commit>>,
     thread: Option<JoinHandle<()>>,
+    inline: Option<Mutex<Inline>>,
+}
+
+/// A log without a thread.
+struct Inline {
+    log: Option<Box<dyn Log>>,
+    open: Opener,
 }
 
 impl Journal {
@@ -42,13 +50,27 @@ impl Journal {
             path: "journal thread".into(),
             what: error.to_string(),
         };
-        Ok(Journal { commits: Some(commits), thread: Some(thread.map_err(failed)?) })
+        Ok(Journal { commits: Some(commits), thread: Some(thread.map_err(failed)?), inline: None })
+    }
+
+    /// Opens the log and starts no thread: whoever commits does it, at once. For simulations, in which nothing
+    /// may depend on which thread comes first.
+    ///
+    /// # Errors
+    /// What the opener says.
+    pub fn inline(mut open: Opener) -> Result<Journal, StoreError> {
+        let log = Some(open()?);
+        Ok(Journal { commits: None, thread: None, inline: Some(Mutex::new(Inline { log, open })) })
     }
 
     /// Makes records durable together. `done` is called on the journal's thread, with `Ok` only after the
     /// commit returned: only then may anybody be told.
     pub fn commit(&self, records: Vec<Record>, done: impl FnOnce(Result<(), StoreError>) + Send + 'static) {
         let commit = Commit { records, done: Box::new(done) };
+        if let Some(inline) = &self.inline {
+            let Inline { log, open } = &mut *inline.lock().unwrap_or_else(PoisonError::into_inner);
+            return commit_group(log, open, vec![commit]);
+        }
         match &self.commits {
             Some(commits) => {
                 if let Err(refused) = commits.send(commit) {
