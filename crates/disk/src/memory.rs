@@ -261,9 +261,9 @@ impl FakeFolder {
         *self.medium.process.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(calls);
     }
 
-    /// Whether the process of this handle was killed.
+    /// Whether the process of this handle can do nothing any more: it was killed, or the power is off.
     pub fn is_killed(&self) -> bool {
-        self.medium.process.killed.load(Ordering::SeqCst)
+        self.medium.process.killed.load(Ordering::SeqCst) || self.state().knobs.off
     }
 
     /// Cuts the power now: what was not synced is lost as the seed decides, all handles and writers die,

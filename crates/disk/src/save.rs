@@ -297,4 +297,7 @@ pub struct Probe {
     pub events: bool,
     /// The file system's name, or its number in hexadecimal.
     pub file_system: String,
+    /// Which run of the machine this is (Linux: `/proc/sys/kernel/random/boot_id`): another one than before means
+    /// that the power may have been cut. `None`: not known.
+    pub boot: Option<Vec<u8>>,
 }

@@ -28,6 +28,9 @@ const IDLE: Duration = Duration::from_secs(3);
 /// 50 MB costs more than to keep it for the next save.
 const IDLE_PER_LOAD: u32 = 100;
 const LONGEST_IDLE: Duration = Duration::from_secs(120);
+/// What is known of a file is recorded when nothing has happened to it for this long: before that the intent of
+/// our last write is all that a restart has.
+const RECORD_AFTER: Duration = Duration::from_millis(250);
 /// How often a document whose file must not be touched yet asks whether it may.
 const GATED: Duration = Duration::from_millis(100);
 /// Events since the last snapshot, in bytes, from which on a new one is taken (if the document is small;
@@ -197,8 +200,15 @@ impl DocumentTask {
             if settled {
                 self.permit = None;
             }
+            if settled && self.file.is_dirty() && self.last_used.elapsed() >= RECORD_AFTER {
+                self.record_file_state().await;
+            }
             if (settled || self.is_gated()) && self.is_idle() && self.commands.is_empty() {
                 self.record_file_state().await;
+                if self.file.is_dirty() {
+                    self.last_used = Instant::now();
+                    continue;
+                }
                 self.hub.0.resting.rest(self.id, self.file.rested());
                 // From here on senders fail and start a new task, which waits for nothing of ours:
                 // everything is in the journal.
@@ -228,7 +238,7 @@ impl DocumentTask {
             // Whoever opens the gate or releases the brake does not know us.
             return now + GATED;
         }
-        let idle = now + self.idle;
+        let idle = if self.file.is_dirty() { now + RECORD_AFTER } else { now + self.idle };
         self.file.wake_at(self.hub.0.started, self.hub.uptime()).map_or(idle, |at| at.min(idle))
     }
 
@@ -449,6 +459,8 @@ impl DocumentTask {
         if let Err(error) = self.hub.commit(extra).await {
             self.loaded = None;
             self.file.forget();
+            // It may hold a version that was written and not recorded.
+            self.hub.put_startup(self.id);
             self.published.send_modify(|count| *count += 1);
             return Err(error);
         }

@@ -8,6 +8,7 @@ mod enter;
 mod gone;
 mod look;
 mod session;
+mod torn;
 mod write;
 
 use std::sync::atomic::Ordering;
@@ -90,6 +91,8 @@ impl DocumentTask {
                 let later = self.hub.uptime() + RETRY;
                 self.file.write_at = later;
                 self.file.settle_at = later;
+                // It is tried again, and until then the document stays in memory.
+                self.file.visited = true;
                 if let Some(look) = &mut self.file.look_at {
                     *look = (*look).max(later);
                 }
@@ -157,6 +160,7 @@ impl DocumentTask {
                 self.hub.inherit(joined.into, on_disk);
             }
             self.hub.forget_inode(self.id, &stat);
+            self.hub.note_place(self.id, None);
         }
     }
 
@@ -167,6 +171,8 @@ impl DocumentTask {
             self.hub.forget_inode(self.id, &old.stat);
         }
         self.hub.note_inode(self.id, &stat);
+        self.file.intended = None;
+        self.hub.note_place(self.id, Some(&path));
         self.file.on_disk = Some(OnDisk { path, hash, version, stat });
         self.file.dirty = true;
     }
@@ -184,8 +190,9 @@ impl DocumentTask {
     pub async fn record_file_state(&mut self) {
         if self.file.dirty {
             let records = self.file_record();
-            // If this fails the journal still has the intent, from which the next start finds its way.
-            let _ = self.hub.commit(records).await;
+            // If this fails the journal still has the intent of our last write, but not what came since: it is
+            // tried again before the document leaves the memory.
+            self.file.dirty = self.hub.commit(records).await.is_err();
         }
     }
 

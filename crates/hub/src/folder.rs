@@ -3,15 +3,17 @@
 //!
 //! It never waits for a document's task: those wait for this one.
 
+mod leftovers;
 mod spelling;
+mod startup;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use syncline_disk::{
-    Brake, BrakeInput, ContentHash, Decoded, FileKind, FileStat, Hint, LineEndings, Reading, RelPath, Watch,
-    What, brake,
+    Brake, BrakeInput, ContentHash, Decoded, DisplacedId, FileKind, FileStat, Hint, LineEndings, Reading,
+    RelPath, Watch, What, brake,
 };
 use syncline_engine::catalogue::{Catalogue, Content, DocId, Field, Form, Kind, Life, Write};
 use syncline_engine::{AgentId, Document, Edit, Heads};
@@ -26,17 +28,25 @@ use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::hub::Hub;
 use crate::joining;
-use crate::mirror::{Candidate, FileState, Maker, OnDisk, place_of, temporary_of};
+use crate::mirror::{
+    Candidate, FileState, Maker, OnDisk, displaced_of, held_in_state, place_of, target_of, temporary_of,
+};
+use leftovers::Leftovers;
 use spelling::Spelling;
+use startup::Missing;
 
 /// A new file is taken up when nothing has happened to it for this long: temporaries are gone by then.
 const NEW_FILE_AGE: Duration = Duration::from_millis(100);
 /// A new file that has the inode of a document's file waits this long for that one to be missed: a rename.
 const RENAME_WAIT: Duration = Duration::from_millis(3000);
+/// So many renames that are under way are remembered; of more, the inode tells.
+const MAX_MOVES: usize = 4_096;
 /// Files that vanish within this time of each other are judged together (the brake).
 const VANISH_TOGETHER: Duration = Duration::from_millis(200);
 /// Everything is listed and compared this often, and after lost events: what events missed heals.
 const RESCAN: Duration = Duration::from_secs(300);
+/// After a failure that may pass (a full disk), the next try.
+const RETRY: Duration = Duration::from_secs(2);
 /// New files taken up in one commit.
 const CHUNK: usize = 256;
 
@@ -72,10 +82,16 @@ pub(crate) struct FolderTask {
     new: BTreeMap<RelPath, Instant>,
     /// New files with the inode of a document's file: renames, if that one is missed. Since when.
     renames: BTreeMap<RelPath, Instant>,
+    /// Documents' files that were renamed away, by the cookie that joins the two halves of a rename, and since when.
+    cookies: BTreeMap<u32, (DocId, Instant)>,
+    /// Where they were renamed to.
+    moved: BTreeMap<RelPath, (DocId, Instant)>,
     vanished: BTreeMap<DocId, Vanished>,
     judge_at: Option<Instant>,
     scan_at: Option<Instant>,
     scanned: bool,
+    /// What the hub before this one left, once it was listed.
+    leftovers: Option<Leftovers>,
     waiting_for_scan: Vec<oneshot::Sender<Result<(), HubError>>>,
     files_before: usize,
 }
@@ -88,10 +104,13 @@ impl FolderTask {
             commands,
             new: BTreeMap::new(),
             renames: BTreeMap::new(),
+            cookies: BTreeMap::new(),
+            moved: BTreeMap::new(),
             vanished: BTreeMap::new(),
             judge_at: None,
             scan_at: Some(Instant::now()),
             scanned: false,
+            leftovers: None,
             waiting_for_scan: Vec::new(),
             files_before: 0,
         }
@@ -314,9 +333,11 @@ impl FolderTask {
             self.directory(path, &what).await;
             return;
         }
+        self.note_move(&path, &what);
         let reading =
             matches!(what, What::Opened | What::Accessed | What::ClosedNoWrite | What::Exchanged { .. });
         let exact = self.hub.catalogue().at(path.as_str()).first().copied();
+        let exact = exact.or_else(|| self.hub.renaming(&path));
         if exact.is_none() {
             if matches!(what, What::Removed { .. } | What::MovedFrom { .. }) {
                 self.new.remove(&path);
@@ -338,6 +359,31 @@ impl FolderTask {
             Ok(()) => {}
             Err(TrySendError::Closed(Command::Hint(what))) => self.hub.0.resting.see(doc, &what),
             Err(_) => self.hub.note_loss(),
+        }
+    }
+
+    /// Remembers which document's file a rename moved, and to where: the file may be saved anew under its new name,
+    /// by another inode, before it is taken up.
+    fn note_move(&mut self, path: &RelPath, what: &What) {
+        let now = Instant::now();
+        match what {
+            What::MovedFrom { cookie, dir: false } => {
+                self.cookies.retain(|_, (_, since)| *since + RENAME_WAIT > now);
+                self.moved.retain(|_, (_, since)| *since + RENAME_WAIT > now);
+                if let Some(doc) = self.hub.catalogue().at(path.as_str()).first()
+                    && self.cookies.len() < MAX_MOVES
+                {
+                    self.cookies.insert(*cookie, (*doc, now));
+                }
+            }
+            What::MovedTo { cookie, dir: false } => {
+                if let Some((doc, since)) = self.cookies.remove(cookie)
+                    && self.moved.len() < MAX_MOVES
+                {
+                    self.moved.insert(path.clone(), (doc, since));
+                }
+            }
+            _ => {}
         }
     }
 
@@ -395,20 +441,27 @@ impl FolderTask {
     /// Lists the whole folder: hands changed files to their documents, takes up new ones, and has missing
     /// ones missed.
     async fn scan(&mut self) -> Result<(), HubError> {
+        // Before the intents are read: a save that begins later has its intent there before its temporary here.
+        self.list_leftovers().await;
         let (states, intents) =
             self.hub.read_journal(|reader| Ok((reader.files()?, reader.intents()?))).await?;
         // Saves that were under way when the program ended: their documents find out how far they came.
         let under_way: BTreeSet<String> =
             intents.iter().filter_map(|(_, intent)| temporary_of(intent)).collect();
         if !self.scanned {
-            intents.iter().for_each(|(doc, _)| self.hub.note_startup(*doc));
             self.hub.visit(intents.iter().map(|(doc, _)| *doc));
         }
+        let intended: BTreeMap<DocId, (RelPath, ContentHash)> =
+            intents.iter().filter_map(|(doc, intent)| Some((*doc, target_of(intent).ok()?))).collect();
+        let mut held: BTreeMap<DocId, (ContentHash, Heads)> = BTreeMap::new();
         let mut recorded: HashMap<DocId, (RelPath, FileStat)> = HashMap::with_capacity(states.len());
         for (doc, state) in &states {
             if let Ok(Some(place)) = place_of(state) {
                 self.hub.note_inode(*doc, &place.1);
                 recorded.insert(*doc, place);
+                if let Ok(Some(of_file)) = held_in_state(state) {
+                    held.insert(*doc, of_file);
+                }
             }
         }
         let found = self.list_all().await?;
@@ -427,24 +480,41 @@ impl FolderTask {
                         *at == path && then.same_content(&stat) && then.mode == stat.mode
                     });
                     if !same {
-                        if !self.scanned {
-                            self.hub.note_startup(*doc);
-                        }
                         self.send_hint(*doc, What::Metadata);
                         self.hub.visit([*doc]);
+                    } else if !intended.contains_key(doc) {
+                        self.hub.take_startup(*doc);
+                        if !self.scanned && held.get(doc).is_some_and(|held| self.is_behind(*doc, held)) {
+                            // Recorded, and the hub before this one was killed before it wrote that.
+                            self.hub.visit([*doc]);
+                        }
                     }
                 }
                 None => fresh.push((path, stat)),
             }
         }
-        for doc in known.values().filter(|doc| !present.contains(doc)) {
-            // Never written here: its file is to be made. Otherwise it vanished while nobody looked.
-            if recorded.contains_key(doc) {
-                self.send_hint(*doc, What::Removed { dir: false });
+        // Never written here: its file is to be made. Otherwise it vanished while nobody looked.
+        let had_file = |doc: &DocId| recorded.contains_key(doc) || intended.contains_key(doc);
+        let mut missing: Vec<Missing> = Vec::new();
+        for (path, doc) in known.iter().filter(|(_, doc)| !present.contains(doc)) {
+            if had_file(doc) {
+                let hash =
+                    intended.get(doc).map(|(_, hash)| hash).or(held.get(doc).map(|(hash, _)| hash)).copied();
+                let at = recorded.get(doc).map(|(at, _)| at).or(intended.get(doc).map(|(at, _)| at)).cloned();
+                missing.push(Missing { doc: *doc, path: path.clone(), at, hash });
             }
             self.hub.visit([*doc]);
         }
-        self.tidy_temporaries(&under_way).await;
+        if !self.scanned {
+            missing = self.find_renamed(missing, &mut fresh).await?;
+        }
+        for Missing { doc, .. } in missing.into_iter().filter(|missing| recorded.contains_key(&missing.doc)) {
+            self.send_hint(doc, What::Removed { dir: false });
+        }
+        let mut displaced: BTreeSet<DisplacedId> =
+            under_way.iter().filter_map(|name| DisplacedId::of_temporary(name)).collect();
+        displaced.extend(states.iter().filter_map(|(_, state)| displaced_of(state).ok()).flatten());
+        self.tidy(&under_way, &displaced).await;
         let total = fresh.len();
         let (renamed, created): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|(_, stat)| {
             self.hub.doc_of_inode(stat).is_some_and(|doc| known.values().any(|known| *known == doc))
@@ -474,9 +544,22 @@ impl FolderTask {
                 tokio::spawn(joining::follow(self.hub.clone(), *doc));
             }
         }
+        if !self.scanned {
+            self.hub.note_listed(&known.values().copied().collect());
+        }
         self.scanned = true;
+        if self.leftovers.as_ref().is_none_or(|left| !left.is_empty()) {
+            self.scan_at = Some(Instant::now() + RETRY);
+        }
         self.waiting_for_scan.drain(..).for_each(|reply| drop(reply.send(Ok(()))));
         Ok(())
+    }
+
+    /// Whether a file that held this does not hold what its document says.
+    fn is_behind(&self, doc: DocId, (hash, heads): &(ContentHash, Heads)) -> bool {
+        let content =
+            self.hub.catalogue().get(&doc).and_then(|entry| entry.content().map(|content| content.hash));
+        self.hub.heads_of(doc) != *heads || content.is_some_and(|content| content != *hash.as_bytes())
     }
 
     async fn list_all(&self) -> Result<Vec<(RelPath, FileStat)>, HubError> {
@@ -519,28 +602,6 @@ impl FolderTask {
             .await
     }
 
-    /// Temporaries that a crash left: those that hold nothing but what the journal knows are removed; any
-    /// other may be somebody's racing save, and is kept as a displaced content (docs/decisions/0004).
-    async fn tidy_temporaries(&mut self, under_way: &BTreeSet<String>) {
-        if self.scanned {
-            return;
-        }
-        let Ok(left) = self.hub.on_disk(|folder| folder.temporaries()).await else { return };
-        for (path, hash) in left {
-            if under_way.contains(path.file_name()) {
-                continue;
-            }
-            let read = path.clone();
-            let Ok(bytes) = self.hub.on_disk(move |folder| folder.read_temporary(&read)).await else {
-                continue;
-            };
-            // Durable before it goes: it may be the only copy.
-            if self.hub.keep_content(bytes.into()).await.is_ok() {
-                let _ = self.hub.on_disk(move |folder| folder.remove_temporary(&path, hash)).await;
-            }
-        }
-    }
-
     // ---- new files ----
 
     async fn take_up_new(&mut self, now: Instant) {
@@ -555,7 +616,7 @@ impl FolderTask {
         for path in due {
             let since = self.new.remove(&path).unwrap_or(now);
             let doc = self.hub.catalogue().at(path.as_str()).first().copied();
-            if let Some(doc) = doc {
+            if let Some(doc) = doc.or_else(|| self.hub.renaming(&path)) {
                 self.send_hint(doc, What::Metadata);
                 continue;
             }
@@ -579,7 +640,7 @@ impl FolderTask {
                 }
                 None => {}
             }
-            if let Some(doc) = self.renamed_from(&stat).await {
+            if let Some(doc) = self.renamed_from(&path, &stat).await {
                 if self.vanished.contains_key(&doc) {
                     self.rename(doc, &path).await;
                     continue;
@@ -594,8 +655,10 @@ impl FolderTask {
             create.push(path);
         }
         self.renames.extend(renames);
-        if let Err(error) = self.create(create, false).await {
+        if let Err(error) = self.create(create.clone(), false).await {
             self.hub.tell(HubEvent::Trouble { path: String::new(), what: error.to_string() });
+            // Nothing is created then: tried again, for no event will tell of them.
+            self.new.extend(create.into_iter().map(|path| (path, Instant::now() + RETRY)));
         }
     }
 
@@ -609,9 +672,14 @@ impl FolderTask {
         }
     }
 
-    /// The living document whose file has this inode and is not where it was.
-    async fn renamed_from(&self, stat: &FileStat) -> Option<DocId> {
-        let doc = self.hub.doc_of_inode(stat)?;
+    /// The document whose file this was under another name, by the rename or by the inode.
+    fn doc_before(&self, path: &RelPath, stat: &FileStat) -> Option<DocId> {
+        self.moved.get(path).map(|(doc, _)| *doc).or_else(|| self.hub.doc_of_inode(stat))
+    }
+
+    /// The living document whose file this was and is not where it was.
+    async fn renamed_from(&self, path: &RelPath, stat: &FileStat) -> Option<DocId> {
+        let doc = self.doc_before(path, stat)?;
         let old = {
             let catalogue = self.hub.catalogue();
             let entry = catalogue.get(&doc).filter(|entry| entry.is_alive())?;
@@ -718,7 +786,7 @@ impl FolderTask {
         for path in candidates {
             let at = path.clone();
             let Ok(Some(stat)) = self.hub.on_disk(move |folder| folder.stat(&at)).await else { continue };
-            if let Some(doc) = self.hub.doc_of_inode(&stat)
+            if let Some(doc) = self.doc_before(&path, &stat)
                 && let Some(vanished) = self.vanished.get(&doc)
                 && vanished.stat.kind == stat.kind
             {

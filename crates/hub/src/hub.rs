@@ -100,6 +100,8 @@ pub(crate) struct Inner {
     pub started: Instant,
     pub visits: Arc<Semaphore>,
     to_visit: Mutex<BTreeSet<DocId>>,
+    /// Documents whose files are still at these paths, which the catalogue has renamed.
+    pub renaming: Mutex<BTreeMap<String, DocId>>,
     /// Of which something was seen that their tasks could not be told.
     to_look: Mutex<BTreeSet<DocId>>,
     /// Of each document, those that were joined into it, and its version with their texts.
@@ -111,8 +113,15 @@ pub(crate) struct Inner {
     pub joins: tokio::sync::Mutex<()>,
     /// Joined documents that somebody follows.
     pub following: Mutex<BTreeSet<DocId>>,
-    /// Documents whose files changed while no hub ran: what they hold is judged once by other rules.
+    /// Documents whose files were known to the hub before this one, and not looked at since: what such a file holds
+    /// is judged once by other rules.
     startup: Mutex<BTreeSet<DocId>>,
+    /// The machine was started anew since the hub before this one: files may end where the power was cut.
+    pub rebooted: bool,
+    /// When this hub was opened: milliseconds since 1970.
+    pub opened_ms: u64,
+    /// Whether all files that changed meanwhile are known.
+    listed: AtomicBool,
     /// Documents whose files are being brought in step.
     unsettled: Mutex<BTreeSet<DocId>>,
     pub events: broadcast::Sender<HubEvent>,
@@ -160,10 +169,13 @@ impl Hub {
         catalogue.merge_vector(&reader.vector()?);
         let heads = reader.heads()?.into_iter().collect();
         let (folder_commands, folder_mailbox) = mpsc::channel(1024);
-        let id_of = |name| -> Result<Option<[u8; 16]>, HubError> {
+        let id_of = |reader: &dyn LogReader, name| -> Result<Option<[u8; 16]>, HubError> {
             Ok(reader.setting(name)?.and_then(|id| id.try_into().ok()))
         };
-        let (stored_id, joined_to) = (id_of("folder_id")?, id_of("joined_to")?);
+        let boot_before = reader.setting("boot")?;
+        let files = reader.files()?.into_iter().chain(reader.intents()?).map(|(doc, _)| doc).collect();
+        let (stored_id, joined_to) =
+            (id_of(reader.as_ref(), "folder_id")?, id_of(reader.as_ref(), "joined_to")?);
         let ignore = {
             let folder = folder.clone();
             workers.run(move || IgnoreRules::load(folder.as_ref())).await??
@@ -176,12 +188,13 @@ impl Hub {
             let folder = folder.clone();
             workers.run(move || folder.probe()).await?
         };
+        let opened_ms = clock();
         let inner = Inner {
             agent: AgentId::from_random(random.u128(..)),
             workers,
             folder,
             twins: Twins::new(CaseRule::of(&probe), &catalogue),
-            probe,
+            probe: probe.clone(),
             ignore: RwLock::new(ignore),
             only,
             joined,
@@ -209,13 +222,17 @@ impl Hub {
             started: Instant::now(),
             visits: Arc::new(Semaphore::new(VISITS)),
             to_visit: Mutex::default(),
+            renaming: Mutex::default(),
             to_look: Mutex::default(),
             unions: Mutex::default(),
             inherited: Mutex::default(),
             visit_wanted: tokio::sync::Notify::new(),
             joins: tokio::sync::Mutex::default(),
             following: Mutex::default(),
-            startup: Mutex::default(),
+            startup: Mutex::new(files),
+            rebooted: boot_before.is_some() && probe.boot.is_some() && boot_before != probe.boot,
+            opened_ms,
+            listed: AtomicBool::new(false),
             unsettled: Mutex::default(),
             events: broadcast::Sender::new(1024),
             closing: watch::Sender::new(false),
@@ -225,6 +242,9 @@ impl Hub {
         if stored_id.is_none() {
             let value = hub.folder_id().to_vec();
             hub.commit(vec![Record::Setting { name: "folder_id".into(), value }]).await?;
+        }
+        if !hub.0.rebooted {
+            hub.note_boot();
         }
         tokio::spawn(FolderTask::new(hub.clone(), catalogue, folder_mailbox).run(watch));
         tokio::spawn(hub.clone().visit_documents());
@@ -287,6 +307,11 @@ impl Hub {
     pub(crate) fn tell(&self, event: HubEvent) {
         // Nobody may be listening.
         let _ = self.0.events.send(event);
+    }
+
+    /// Whether no file is touched yet, because the peer's history may still come.
+    pub fn waits_for_peer(&self) -> bool {
+        !*self.0.gate.borrow()
     }
 
     /// A link has merged the peer's whole history: differences found at the start may be entered.
@@ -356,9 +381,13 @@ impl Hub {
         {
             let mut published = self.0.published.write().unwrap_or_else(PoisonError::into_inner);
             writes.iter().for_each(|write| {
+                let before = published.get(&write.doc).and_then(|entry| entry.path().cloned());
                 published.merge(write);
                 if let Field::Path(path) = &write.field {
                     self.0.twins.note(path);
+                    if let Some(before) = before.filter(|before| before != path && self.has_file(write.doc)) {
+                        lock(&self.0.renaming).insert(before, write.doc);
+                    }
                 }
             });
             published.merge_vector(vector);
@@ -574,6 +603,17 @@ impl Hub {
         self.visit([doc]);
     }
 
+    /// The document whose file is still at a path that is not its own any more.
+    pub(crate) fn renaming(&self, path: &RelPath) -> Option<DocId> {
+        lock(&self.0.renaming).get(path.as_str()).copied()
+    }
+
+    /// The file of a document is at this path, or nowhere: at no other.
+    pub(crate) fn note_place(&self, doc: DocId, path: Option<&RelPath>) {
+        let mut renaming = lock(&self.0.renaming);
+        renaming.retain(|at, of| *of != doc || path.is_some_and(|path| path.as_str() == at.as_str()));
+    }
+
     pub(crate) fn take_inherited(&self, doc: DocId) -> Option<OnDisk> {
         lock(&self.0.inherited).remove(&doc)
     }
@@ -583,13 +623,48 @@ impl Hub {
         lock(&self.0.inodes).values().any(|of| *of == doc)
     }
 
-    pub(crate) fn note_startup(&self, doc: DocId) {
+    /// Whether the file of this document was known to the hub before this one, and was not looked at since. Asked
+    /// once, when it is.
+    pub(crate) fn take_startup(&self, doc: DocId) -> bool {
+        let mut startup = lock(&self.0.startup);
+        let was_fresh = startup.remove(&doc);
+        if was_fresh && startup.is_empty() && self.0.listed.load(Ordering::Relaxed) {
+            self.note_boot();
+        }
+        was_fresh
+    }
+
+    /// As [`Hub::take_startup`], and it can be asked again.
+    pub(crate) fn is_startup(&self, doc: DocId) -> bool {
+        lock(&self.0.startup).contains(&doc)
+    }
+
+    /// Whether all files were listed since the hub was opened.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.0.listed.load(Ordering::Relaxed)
+    }
+
+    /// What was to be done about it failed: it is still to be looked at.
+    pub(crate) fn put_startup(&self, doc: DocId) {
         lock(&self.0.startup).insert(doc);
     }
 
-    /// Whether the file of this document changed while no hub ran. Asked once.
-    pub(crate) fn take_startup(&self, doc: DocId) -> bool {
-        lock(&self.0.startup).remove(&doc)
+    /// All files were listed: those that did not change are looked at.
+    pub(crate) fn note_listed(&self, living: &BTreeSet<DocId>) {
+        self.0.listed.store(true, Ordering::Relaxed);
+        let mut startup = lock(&self.0.startup);
+        startup.retain(|doc| living.contains(doc));
+        if startup.is_empty() {
+            self.note_boot();
+        }
+    }
+
+    /// What a power cut may have done to files has been looked at: from now on they hold what somebody saved.
+    fn note_boot(&self) {
+        if let Some(value) = self.0.probe.boot.clone() {
+            // Not waited for: otherwise they are looked at once more.
+            self.0.journal.commit(vec![Record::Setting { name: "boot".into(), value }], |_| ());
+        }
     }
 
     pub(crate) fn note_settled(&self, doc: DocId, settled: bool) {

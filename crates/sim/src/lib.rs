@@ -9,6 +9,7 @@
 //! What is not simulated yet: folders and files, full disks, and clients that send again after a crash.
 
 mod checker;
+mod folders;
 mod network;
 mod party;
 mod plan;
@@ -17,6 +18,7 @@ mod trace;
 mod world;
 
 pub use checker::{Checker, Fault, FaultKind, View};
+pub use folders::{Act, FolderOutcome, FolderPlan, Style, run_folders, shrink};
 pub use party::Wish;
 #[cfg(feature = "planted")]
 pub use plan::Bug;

@@ -30,6 +30,7 @@ pub(crate) fn probe(beneath: &Beneath) -> Probe {
         // On a network mount our own changes give events and those of others do not: only the type tells.
         events: tried.events && local,
         file_system,
+        boot: std::fs::read("/proc/sys/kernel/random/boot_id").ok(),
     }
 }
 

@@ -493,6 +493,7 @@ impl Medium for Memory {
             xattrs: false,
             events: true,
             file_system: "memory".into(),
+            boot: Some(state.epoch.to_be_bytes().to_vec()),
         }
     }
 

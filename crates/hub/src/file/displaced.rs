@@ -7,6 +7,7 @@ use syncline_store::Record;
 
 use super::enter::{describe, judge};
 use super::session::*;
+use super::torn::{torn_edits, whole_part};
 use super::*;
 use crate::document::DocumentTask;
 use crate::error::HubError;
@@ -31,10 +32,13 @@ impl DocumentTask {
                 self.file.displaced.rotate_left(1);
                 return Ok(());
             }
-            Settled::Quiet { bytes, .. } => {
+            Settled::Quiet { bytes, stat, .. } => {
                 let hash = ContentHash::of(&bytes);
                 if hash != displaced.hash {
-                    self.enter_displaced(&displaced, bytes, hash).await?;
+                    // Nobody has written to it since the machine was started anew.
+                    let torn =
+                        self.hub.0.rebooted && stat.mtime_ns / 1_000_000 < i128::from(self.hub.0.opened_ms);
+                    self.enter_displaced(&displaced, bytes, hash, torn).await?;
                 }
                 let id = displaced.id.clone();
                 self.hub.on_disk(move |folder| folder.forget(&id)).await?;
@@ -79,7 +83,7 @@ impl DocumentTask {
         };
         let hash = ContentHash::of(&bytes);
         if hash != displaced.hash && !self.is_ours(hash, &bytes) {
-            self.enter_displaced(displaced, bytes, hash).await?;
+            self.enter_displaced(displaced, bytes, hash, self.hub.0.rebooted).await?;
         }
         self.hub.on_disk(move |folder| folder.remove_temporary(&temporary, hash)).await?;
         Ok(())
@@ -107,8 +111,9 @@ impl DocumentTask {
     pub(super) async fn enter_displaced(
         &mut self,
         displaced: &Displaced,
-        bytes: Vec<u8>,
+        mut bytes: Vec<u8>,
         hash: ContentHash,
+        torn: bool,
     ) -> Result<(), HubError> {
         if self.file.candidates.all().iter().any(|candidate| candidate.hash == hash) {
             // Entered before a kill, or a version that the file held: nothing new.
@@ -120,6 +125,10 @@ impl DocumentTask {
         }
         let (hub, meta) = (self.hub.clone(), self.hub.file_meta());
         let mut records = vec![Record::Content { hash: *hash.as_bytes(), bytes: bytes.clone() }];
+        if torn && let Some(document) = self.document() {
+            let ended = document.text().chunks().last().is_none_or(|end| end.ends_with('\n'));
+            bytes.truncate(whole_part(&bytes, ended).len());
+        }
         let mut why = "not text: kept, the newer content counts";
         if let Decoded::Text { text, .. } = syncline_disk::decode(bytes) {
             self.file.heed_losses(self.hub.losses());
@@ -137,7 +146,7 @@ impl DocumentTask {
                     Some(before) => before,
                     None => document.string_at(&version).into(),
                 };
-                let edits = diff(&before, &text);
+                let edits = if torn { torn_edits(&before, &text) } else { diff(&before, &text) };
                 let loaded = self.load().await?;
                 let version = loaded.enter_save(&hub, &version, &edits, &meta)?;
                 let mut candidate = Candidate::new_hashed(version, hash, Maker::Other).with_text(text);

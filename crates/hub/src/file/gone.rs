@@ -71,7 +71,9 @@ impl DocumentTask {
         displaced: Option<DisplacedId>,
         on_disk: &OnDisk,
     ) -> Result<(), HubError> {
+        self.hub.take_startup(self.id);
         self.hub.forget_inode(self.id, &on_disk.stat);
+        self.hub.note_place(self.id, None);
         if let Some(id) = displaced {
             self.file.displaced.push(Displaced { id, version: on_disk.version.clone(), hash: on_disk.hash });
         }

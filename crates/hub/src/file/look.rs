@@ -1,24 +1,27 @@
 //! Looking at the file, and what was found there.
 
+use std::sync::Arc;
 use syncline_disk::{ContentHash, Decoded, FileStat, LineEndings, Reading, RelPath};
-use syncline_engine::Version;
 use syncline_engine::catalogue::{Content, Field, Form, Kind};
+use syncline_engine::{Version, diff};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
 use syncline_store::Record;
 
 use super::session::*;
+use super::torn::{torn_base, whole_part};
 use super::*;
 use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::folder::FolderCommand;
+use crate::mirror::Candidate;
 
 impl DocumentTask {
     /// Looks at the file and enters what somebody saved.
     pub(super) async fn look(&mut self, wanted: Option<Wanted>) -> Result<(), HubError> {
         let path = match (&self.file.on_disk, &wanted) {
             (Some(on_disk), _) => on_disk.path.clone(),
-            (None, Some(wanted)) => wanted.path.clone(),
+            (None, Some(wanted)) => self.file.intended.clone().unwrap_or_else(|| wanted.path.clone()),
             (None, None) => {
                 self.file.look_at = None;
                 return Ok(());
@@ -36,6 +39,23 @@ impl DocumentTask {
             self.file.busy_since = None;
         }
         match reading {
+            Reading::Missing if self.file.intended.take().is_some_and(|at| at == path) => {
+                // That save did not happen, or its file was renamed: where the catalogue has it, then.
+                self.file.look_at = Some(now);
+                Ok(())
+            }
+            Reading::Missing
+                if self.hub.0.rebooted && self.file.on_disk.is_some() && self.hub.is_startup(self.id) =>
+            {
+                if self.hub.is_listed() {
+                    // Its name was not synced when the power went: nobody deleted it.
+                    self.file.recreate();
+                } else {
+                    // It may have been renamed: the scan will tell.
+                    self.file.look_at = Some(now + ARRIVAL_RETRY);
+                }
+                Ok(())
+            }
             Reading::Missing => {
                 let since = *self.file.missing_since.get_or_insert(now);
                 if self.file.on_disk.is_some() && !self.file.reported {
@@ -56,7 +76,14 @@ impl DocumentTask {
                 }
                 Ok(())
             }
-            Reading::Stable { bytes, stat, .. } => self.found(path, bytes, stat, wanted).await,
+            Reading::Stable { bytes, stat, .. } => {
+                let was_fresh = self.hub.take_startup(self.id);
+                let found = self.found(path, bytes, stat, wanted, was_fresh).await;
+                if found.is_err() && was_fresh {
+                    self.hub.put_startup(self.id);
+                }
+                found
+            }
             Reading::Link { target, stat } => {
                 self.found_opaque(path, target.into_bytes(), stat, Kind::Link).await
             }
@@ -141,10 +168,10 @@ impl DocumentTask {
         bytes: Vec<u8>,
         stat: FileStat,
         wanted: Option<Wanted>,
+        was_fresh: bool,
     ) -> Result<(), HubError> {
         let hash = ContentHash::of(&bytes);
         let now = self.hub.uptime();
-        let was_fresh = self.hub.take_startup(self.id);
         if let Some(on_disk) = &mut self.file.on_disk {
             if on_disk.hash == hash {
                 // Our own write, or a save without a change.
@@ -185,6 +212,9 @@ impl DocumentTask {
             }
         }
         let kind = wanted.as_ref().map_or(Kind::Text, |wanted| wanted.kind);
+        if was_fresh && self.hub.0.rebooted && !self.file.candidates.all().is_empty() {
+            return self.found_after_power_cut(path, bytes, stat, wanted, kind).await;
+        }
         match syncline_disk::decode(bytes) {
             Decoded::Text { text, form } if kind == Kind::Text => {
                 self.enter(path, text.into(), form, hash, stat, wanted, None).await
@@ -197,6 +227,69 @@ impl DocumentTask {
             }
             Decoded::Opaque(bytes) => self.found_opaque(path, bytes, stat, Kind::Opaque).await,
         }
+    }
+
+    /// A file that changed shortly before, or while, the machine went down: what is missing at its end is not
+    /// believed. The bytes are kept as they were found.
+    async fn found_after_power_cut(
+        &mut self,
+        path: RelPath,
+        bytes: Vec<u8>,
+        stat: FileStat,
+        wanted: Option<Wanted>,
+        kind: Kind,
+    ) -> Result<(), HubError> {
+        let hash = ContentHash::of(&bytes);
+        self.hub.keep_content(bytes.clone().into()).await?;
+        if kind != Kind::Text {
+            let whole = match self.stored_content() {
+                Some(stored) => self.hub.content(stored).await?,
+                None => None,
+            };
+            if whole.is_some_and(|whole| whole.starts_with(&bytes)) {
+                let Some(document) = self.document() else { return Err(HubError::Closed) };
+                let version = document.version().clone();
+                self.set_on_disk(path, hash, version, stat);
+                self.file.rewrite = true;
+                return Ok(());
+            }
+            return self.found_opaque(path, bytes, stat, kind).await;
+        }
+        let Some(document) = self.document() else { return Err(HubError::Closed) };
+        let ended = document.text().chunks().last().is_none_or(|end| end.ends_with('\n'));
+        let whole = whole_part(&bytes, ended);
+        let Decoded::Text { text, form } = syncline_disk::decode(whole.as_bytes().to_vec()) else {
+            return Ok(());
+        };
+        let candidates = self.file.candidates.clone();
+        let text_of = |candidate: &Candidate| match candidate.text() {
+            Some(text) => text.clone(),
+            None => document.string_at(&candidate.version).into(),
+        };
+        let mut versions: Vec<(Version, Arc<String>)> =
+            candidates.all().iter().map(|each| (each.version.clone(), text_of(each))).collect();
+        versions.push((document.version().clone(), document.text().to_one_string().into()));
+        let texts = versions.iter().enumerate().map(|(index, (_, text))| (index, text.as_str()));
+        let Some((index, edits)) = torn_base(texts, &text) else { return Err(HubError::Closed) };
+        let (version, before) = &versions[index];
+        if whole.len() == bytes.len() && edits == diff(before, &text) {
+            // Nothing is missing: a save like any other.
+            return self.enter(path, text.into(), form, hash, stat, wanted, None).await;
+        }
+        let (hub, meta) = (self.hub.clone(), self.hub.file_meta());
+        let version = match edits.is_empty() {
+            true => version.clone(),
+            false => self.load().await?.enter_save(&hub, version, &edits, &meta)?,
+        };
+        self.set_on_disk(path.clone(), hash, version, stat);
+        self.file.rewrite = true;
+        let what = "found after the machine was started anew: what is missing at its end is not believed";
+        let mut records =
+            vec![Record::Decision { doc: self.id, time_ms: meta.time_ms, what: what.to_owned() }];
+        records.extend(self.file_record());
+        self.commit(records).await?;
+        self.hub.tell(HubEvent::Saved { path: path.to_string(), why: what.to_owned() });
+        Ok(())
     }
 
     pub(super) fn known_version(&self, hash: ContentHash, wanted: Option<&Wanted>) -> Option<Version> {

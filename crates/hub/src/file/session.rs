@@ -72,6 +72,8 @@ pub(crate) struct FileSession {
     pub(super) seen_by_exchange: bool,
     /// Somebody opened the file, and neither read nor wrote it yet, as far as the watch has told.
     pub(super) opened: bool,
+    /// Where our last write was to be, if nothing else is known of the file since the start.
+    pub(super) intended: Option<RelPath>,
     /// Which of the hub's losses of events the evidence takes account of.
     pub(super) losses: u64,
     /// When to look at the file next; `None`: nothing hints at a change.
@@ -144,10 +146,17 @@ impl FileSession {
             let intent = Intent::decode(intent, document)?;
             let (version, hash) = intent.new;
             if let Some(id) = DisplacedId::of_temporary(&intent.temporary) {
-                let (version, hash) = intent.old.unwrap_or((Version::root(), ContentHash::of(b"")));
+                let (version, hash) = intent.old.clone().unwrap_or((Version::root(), ContentHash::of(b"")));
                 self.displaced.push(Displaced { id, version, hash });
             }
+            // The state may be older than the version that was to be replaced.
+            if let Some((version, hash)) = intent.old.filter(|(_, hash)| !self.candidates.has(*hash)) {
+                self.candidates.push(Candidate::stored(version, hash, Maker::Us));
+            }
             self.candidates.push(Candidate::stored(version, hash, Maker::Us));
+            if self.on_disk.is_none() {
+                self.intended = Some(intent.path);
+            }
             self.look_at.get_or_insert(Duration::ZERO);
         }
         self.settle_first = self.displaced.iter().map(|displaced| displaced.id.clone()).collect();
@@ -272,6 +281,11 @@ impl FileSession {
         let write = self.visited.then_some(self.write_at.max(now));
         let doubted = self.unshown.front().map(|unshown| unshown.at + SHOWN_WITHIN);
         [self.look_at, settle, write, doubted].into_iter().flatten().min().map(|at| started + at)
+    }
+
+    /// Whether the journal's state of the file is older than this one.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
     }
 
     /// Whether something is still to be looked at: the document must not leave the memory before.

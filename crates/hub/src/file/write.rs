@@ -136,6 +136,7 @@ impl DocumentTask {
         displaced: Option<DisplacedId>,
         old: Option<&OnDisk>,
     ) {
+        self.hub.take_startup(self.id);
         if let (Some(id), Some(old)) = (displaced, old) {
             self.file.displaced.push(Displaced { id, version: old.version.clone(), hash: old.hash });
             self.file.settle_at = self.hub.uptime() + SETTLE_EVERY;

@@ -105,10 +105,10 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
     }
     let mut considered = epochs(save.candidates);
     if considered.len() > 1 {
-        // Whoever has an earlier save's own lines has seen that save: what is older cannot be the base, or
-        // those lines would be entered twice.
-        let proof = considered.iter().rposition(|&index| contains_own_lines(save, index));
-        considered.drain(..proof.unwrap_or(0));
+        // Whoever has an earlier save's own lines has seen that save, also one upon which others were made: a
+        // version without it cannot be the base, or those lines would be entered twice.
+        let proof = (0..save.candidates.len()).rev().find(|&index| contains_own_lines(save, index));
+        considered.retain(|&index| proof.is_none_or(|proof| contains(save.candidates, index, proof)));
     }
     if considered.len() == 1 {
         // Nobody else's edit since the last save: whatever is missing now was taken out on purpose.
@@ -150,7 +150,9 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
             (cost.weight(), save.candidates[index].evidence.rank(), usize::MAX - index)
         });
     let Some((index, cost)) = best else { return meant(Why::Newest) };
-    if unrelated(save.text, &cost) {
+    let resembles =
+        |index| text_of(index).is_some_and(|text| !unrelated(save.text, &diff_cost(text, save.text)));
+    if unrelated(save.text, &cost) && !(0..save.candidates.len()).any(resembles) {
         return meant(Why::Unrelated);
     }
     let why = if index == newest { Why::LeastChange } else { Why::Stale };
@@ -182,7 +184,11 @@ fn knows(older: &str, newest: &str, save: &str, taken_back: &[Edit]) -> Option<b
         let added = change.insert.chars().count();
         let place = change.range.start.saturating_add_signed(shift);
         shift += added as isize - change.range.len() as isize;
-        let as_before = !own.iter().any(|edit| touches(&edit.range, &change.range));
+        // Who puts something in where others did, and has nothing at all of theirs, left it as it was before.
+        let kept = added
+            - taken_back.iter().map(|edit| overlap(&edit.range, &(place..place + added))).sum::<usize>();
+        let beside = |edit: &Edit| edit.range.is_empty() && change.range.is_empty() && kept == 0;
+        let as_before = !own.iter().any(|edit| touches(&edit.range, &change.range) && !beside(edit));
         let as_after = if added > 0 {
             // Text put between leaves what was added as it is.
             !taken_back.iter().any(|edit| {
@@ -200,22 +206,46 @@ fn knows(older: &str, newest: &str, save: &str, taken_back: &[Edit]) -> Option<b
     if known == unknown { None } else { Some(known > unknown) }
 }
 
+/// How much of two ranges is the same.
+fn overlap(a: &Range<usize>, b: &Range<usize>) -> usize {
+    a.end.min(b.end).saturating_sub(a.start.max(b.start))
+}
+
 /// Whether two ranges overlap or meet.
 fn touches(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start <= b.end && b.start <= a.end
 }
 
-/// The candidates that can be told apart by foreign edits: of each run of saves by others without a foreign
-/// edit between, only the last; each write of ours that brought one; and always the newest.
+/// Whether a save was made upon another, as far as is known. One that was not leaves that other a version that
+/// somebody may still have.
+fn is_upon(save: &Candidate, other: &Candidate) -> bool {
+    let saves = save.maker == Maker::Other && other.maker == Maker::Other;
+    saves && save.base.is_none_or(|base| base == other.hash)
+}
+
+/// Whether the version of one candidate has all that is in that of another: a write of ours has everything that
+/// came before it, a save what it was made upon.
+fn contains(candidates: &[Candidate], index: usize, other: usize) -> bool {
+    let mut at = index;
+    while at > other && candidates[at].maker == Maker::Other {
+        let base = candidates[at].base;
+        match candidates[..at].iter().rposition(|older| base.is_none_or(|base| older.hash == base)) {
+            Some(base) => at = base,
+            None => return false,
+        }
+    }
+    at >= other
+}
+
+/// The candidates that can be told apart by foreign edits: of each run of saves by others, one upon the other,
+/// only the last; each write of ours that brought one; and always the newest.
 fn epochs(candidates: &[Candidate]) -> Vec<usize> {
     let mut out: Vec<usize> = Vec::new();
     for (index, candidate) in candidates.iter().enumerate() {
         match out.last() {
             // A write of ours that changed nothing, or a save on top of whatever came before it.
             Some(&last) if candidate.hash == candidates[last].hash => out.truncate(out.len() - 1),
-            Some(&last) if candidate.maker == Maker::Other && candidates[last].maker == Maker::Other => {
-                out.truncate(out.len() - 1);
-            }
+            Some(&last) if is_upon(candidate, &candidates[last]) => out.truncate(out.len() - 1),
             _ => {}
         }
         out.push(index);
@@ -407,6 +437,21 @@ mod tests {
         let after_a_write = [(OLD, Other, Read), (FOREIGN, Us, Read), (own.as_str(), Other, Read)];
         assert_eq!(infer(&after_a_write, FOREIGN, |_| {}), (2, true, Why::Newest), "undone");
         assert_eq!(infer(&after_a_write, OLD, |_| {}), (0, false, Why::Unchanged), "an old buffer");
+    }
+
+    #[test]
+    fn a_save_with_lines_of_an_earlier_one_is_not_made_from_a_later_one_without_them() {
+        // X has OLD and adds a line; B's change comes; Y, who has OLD too, saves; X saves again.
+        let (by_x, by_y) = ("one\ntwo\nx\nthree\nfour\n", "one\ntwo\nthree\nfour\ny\n");
+        let merged = "one\ntwo, changed by B\nx\nthree\nfour\n";
+        let held = [(OLD, Us, Read), (by_x, Other, Read), (merged, Us, Read), (by_y, Other, Read)];
+        let again = "one\ntwo\nx\nthree\nfour\nx again\n";
+        let from_old = |save: &mut Save<'_>| {
+            let mut candidates = save.candidates.to_vec();
+            candidates[3].base = Some(candidates[0].hash);
+            save.candidates = Box::leak(candidates.into_boxed_slice());
+        };
+        assert_eq!(infer(&held, again, from_old), (1, true, Why::Stale));
     }
 
     #[test]

@@ -106,6 +106,11 @@ impl Candidates {
         &self.list
     }
 
+    /// Whether one of them has these bytes.
+    pub fn has(&self, hash: ContentHash) -> bool {
+        self.list.iter().any(|candidate| candidate.hash == hash)
+    }
+
     /// What the file held last.
     pub fn newest(&self) -> Option<&Candidate> {
         self.list.last()

@@ -165,6 +165,59 @@ fn read_place(reader: &mut Reader<'_>) -> Result<Option<(RelPath, FileStat)>, De
     Ok(Some((path, read_stat(reader)?)))
 }
 
+/// The hash of the bytes that a file held, and the version that they were, from a journalled state.
+///
+/// # Errors
+/// [`DecodeError`] when the state is damaged.
+pub fn held_in_state(state: &[u8]) -> Result<Option<(ContentHash, Heads)>, DecodeError> {
+    let mut reader = Reader::new(state);
+    match read_place(&mut reader)? {
+        Some(_) => Ok(Some((read_hash(&mut reader)?, Heads::decode(reader.bytes()?)?))),
+        None => Ok(None),
+    }
+}
+
+/// Where something was about to be written, and the hash of its bytes, from a journalled intent.
+///
+/// # Errors
+/// [`DecodeError`] when the intent is damaged.
+pub fn target_of(intent: &[u8]) -> Result<(RelPath, ContentHash), DecodeError> {
+    let mut reader = Reader::new(intent);
+    let path = RelPath::parse(reader.text()?).map_err(|_| reader.invalid("path"))?;
+    reader.text()?;
+    let mut hash = read_hash(&mut reader)?;
+    reader.bytes()?;
+    if reader.left() > 0 {
+        hash = read_hash(&mut reader)?;
+    }
+    Ok((path, hash))
+}
+
+/// The displaced files that a journalled state names, read without its document.
+///
+/// # Errors
+/// [`DecodeError`] when the state is damaged.
+pub fn displaced_of(state: &[u8]) -> Result<Vec<DisplacedId>, DecodeError> {
+    let mut reader = Reader::new(state);
+    if read_place(&mut reader)?.is_some() {
+        read_hash(&mut reader)?;
+        reader.bytes()?;
+    }
+    for _ in 0..reader.count(34)? {
+        reader.byte()?;
+        read_hash(&mut reader)?;
+        reader.bytes()?;
+        reader.bytes()?;
+    }
+    let mut displaced = Vec::new();
+    for _ in 0..reader.count(34)? {
+        displaced.push(DisplacedId::parse(reader.text()?).ok_or(reader.invalid("displaced file"))?);
+        read_hash(&mut reader)?;
+        reader.bytes()?;
+    }
+    Ok(displaced)
+}
+
 /// The temporary that a journalled intent names, read without its document.
 pub fn temporary_of(intent: &[u8]) -> Option<String> {
     let mut reader = Reader::new(intent);
