@@ -190,7 +190,16 @@ impl TextSession {
                 None if index + 1 == all.len() => newest_text.clone(),
                 known => known.cloned(),
             });
-            let save = FoundSave { candidates: all, texts: &texts, text, repeated: false, git: false };
+            // What was sent has all that was sent or uploaded before.
+            let includes = |index: usize, other: usize| index >= other;
+            let save = FoundSave {
+                candidates: all,
+                texts: &texts,
+                includes: &includes,
+                text,
+                repeated: false,
+                git: false,
+            };
             infer_base(&save).and_then(|base| {
                 Some((all.get(base.index)?.version.clone(), texts.get(base.index)?.clone(), base.edit))
             })

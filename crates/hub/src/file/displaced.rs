@@ -62,12 +62,8 @@ impl DocumentTask {
     /// the old ones (it did), or what somebody saved in that moment, perhaps the only copy (docs/decisions/0004).
     pub(super) async fn settle_temporary(&mut self, displaced: &Displaced) -> Result<(), HubError> {
         let wanted = self.wanted();
-        let path = self
-            .file
-            .on_disk
-            .as_ref()
-            .map(|on_disk| on_disk.path.clone())
-            .or(wanted.map(|wanted| wanted.path));
+        let on_disk = self.file.on_disk.as_ref().map(|on_disk| on_disk.path.clone());
+        let path = self.file.interrupted_at.clone().or(on_disk).or(wanted.map(|wanted| wanted.path));
         let Some(temporary) =
             path.and_then(|path| RelPath::beneath(path.parent().as_ref(), &displaced.id.temporary()).ok())
         else {

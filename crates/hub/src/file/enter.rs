@@ -153,7 +153,11 @@ pub(super) fn judge(
         Some(text) => Some(text.clone()),
         None => Some(document.string_at(&candidates[index].version).into()),
     });
-    let base = infer_base(&FoundSave { candidates, texts: &texts, text, repeated, git })?;
+    let includes = |index: usize, other: usize| {
+        document.includes(&candidates[index].version, &candidates[other].version)
+    };
+    let base =
+        infer_base(&FoundSave { candidates, texts: &texts, includes: &includes, text, repeated, git })?;
     let candidate = candidates.get(base.index)?;
     let text = texts.known(base.index).or(candidate.text()).cloned();
     Some((base, candidate.version.clone(), text))

@@ -74,6 +74,8 @@ pub(crate) struct FileSession {
     pub(super) opened: bool,
     /// Where our last write was to be, if nothing else is known of the file since the start.
     pub(super) intended: Option<RelPath>,
+    /// Where the save was that was under way when the hub before this one ended.
+    pub(super) interrupted_at: Option<RelPath>,
     /// Which of the hub's losses of events the evidence takes account of.
     pub(super) losses: u64,
     /// When to look at the file next; `None`: nothing hints at a change.
@@ -154,6 +156,7 @@ impl FileSession {
                 self.candidates.push(Candidate::stored(version, hash, Maker::Us));
             }
             self.candidates.push(Candidate::stored(version, hash, Maker::Us));
+            self.interrupted_at = Some(intent.path.clone());
             if self.on_disk.is_none() {
                 self.intended = Some(intent.path);
             }

@@ -28,6 +28,8 @@ pub struct Save<'a> {
     pub candidates: &'a [Candidate],
     /// The text of each candidate.
     pub texts: &'a Texts<'a>,
+    /// Whether the version of one candidate has all that is in that of another.
+    pub includes: &'a dyn Fn(usize, usize) -> bool,
     /// The text found now.
     pub text: &'a str,
     /// A save with exactly this text was taken for an unchanged old one just before: twice is meant.
@@ -108,9 +110,12 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
         // Whoever has an earlier save's own lines has seen that save, also one upon which others were made: a
         // version without it cannot be the base, or those lines would be entered twice.
         let proof = (0..save.candidates.len()).rev().find(|&index| contains_own_lines(save, index));
-        considered.retain(|&index| proof.is_none_or(|proof| contains(save.candidates, index, proof)));
+        considered.retain(|&index| proof.is_none_or(|proof| (save.includes)(index, proof)));
+        if considered.is_empty() {
+            considered.extend(proof);
+        }
     }
-    if considered.len() == 1 {
+    if considered == [newest] {
         // Nobody else's edit since the last save: whatever is missing now was taken out on purpose.
         return meant(Why::Newest);
     }
@@ -128,7 +133,7 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
             return if foreign { unchanged } else { meant(Why::Newest) };
         }
     }
-    considered.retain(|&index| may_be_known(save, index));
+    considered.retain(|&index| may_be_known(save, index) && !lacks_what_it_brought(save, index));
     // The others are compared with the newest that the maker can have known.
     let newest_known = considered.last().copied().unwrap_or(newest);
     let Some(held) = text_of(newest_known) else { return meant(Why::Newest) };
@@ -150,8 +155,13 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
             (cost.weight(), save.candidates[index].evidence.rank(), usize::MAX - index)
         });
     let Some((index, cost)) = best else { return meant(Why::Newest) };
-    let resembles =
-        |index| text_of(index).is_some_and(|text| !unrelated(save.text, &diff_cost(text, save.text)));
+    // To an empty file that somebody saw anything may have been added.
+    let resembles = |index: usize| {
+        text_of(index).is_some_and(|text| match text.as_str() {
+            "" => save.candidates[index].evidence.is_reading(),
+            text => !unrelated(save.text, &diff_cost(text, save.text)),
+        })
+    };
     if unrelated(save.text, &cost) && !(0..save.candidates.len()).any(resembles) {
         return meant(Why::Unrelated);
     }
@@ -223,18 +233,35 @@ fn is_upon(save: &Candidate, other: &Candidate) -> bool {
     saves && save.base.is_none_or(|base| base == other.hash)
 }
 
-/// Whether the version of one candidate has all that is in that of another: a write of ours has everything that
-/// came before it, a save what it was made upon.
-fn contains(candidates: &[Candidate], index: usize, other: usize) -> bool {
-    let mut at = index;
-    while at > other && candidates[at].maker == Maker::Other {
-        let base = candidates[at].base;
-        match candidates[..at].iter().rposition(|older| base.is_none_or(|base| older.hash == base)) {
-            Some(base) => at = base,
-            None => return false,
-        }
+/// Whether a write of ours brought lines of which the save has none, and no save since had any: the removal of
+/// what others wrote is meant only if somebody here had it (rule 2).
+fn lacks_what_it_brought(save: &Save<'_>, index: usize) -> bool {
+    if save.candidates[index].maker == Maker::Other {
+        return false;
     }
-    at >= other
+    let text_of = |index: usize| save.texts.get(index).map(|text| &**text);
+    let before = (0..index).rev().find(|&older| (save.includes)(index, older));
+    let (Some(before), Some(text)) = (before.and_then(text_of), text_of(index)) else { return false };
+    let taken_out = diff(text, save.text);
+    let (mut brought, mut shift) = (0, 0isize);
+    for change in diff(before, text) {
+        let added = change.insert.chars().count();
+        let place = change.range.start.saturating_add_signed(shift);
+        shift += added as isize - change.range.len() as isize;
+        let gone: usize = taken_out.iter().map(|edit| overlap(&edit.range, &(place..place + added))).sum();
+        if gone < added {
+            return false;
+        }
+        brought += added;
+    }
+    let old: HashSet<&str> = before.lines().collect();
+    let new: HashSet<&str> =
+        text.lines().filter(|line| !line.trim().is_empty() && !old.contains(line)).collect();
+    let has_any = |text: &str| text.lines().any(|line| new.contains(line));
+    let later = |index: usize| {
+        save.candidates[index].maker == Maker::Other && text_of(index).is_some_and(|text| has_any(text))
+    };
+    brought > 0 && !(index + 1..save.candidates.len()).any(later)
 }
 
 /// The candidates that can be told apart by foreign edits: of each run of saves by others, one upon the other,
@@ -301,10 +328,35 @@ mod tests {
             candidates.push(candidate);
         }
         let texts = Texts::new(held.len(), |index| Some(Arc::new(held[index].0.to_owned())));
-        let mut save = Save { candidates: &candidates, texts: &texts, text, repeated: false, git: false };
+        let bases: Vec<_> = candidates.iter().map(|each| (each.maker, each.base, each.hash)).collect();
+        let includes = |index: usize, other: usize| included(&bases, index, other);
+        let mut save = Save {
+            candidates: &candidates,
+            texts: &texts,
+            includes: &includes,
+            text,
+            repeated: false,
+            git: false,
+        };
         change(&mut save);
         let base = infer_base(&save).unwrap();
         (base.index, base.edit, base.why)
+    }
+
+    /// As if every save were made from the version that is named as its base, and every write of ours from all.
+    fn included(
+        all: &[(Maker, Option<syncline_disk::ContentHash>, syncline_disk::ContentHash)],
+        index: usize,
+        other: usize,
+    ) -> bool {
+        let mut at = index;
+        while at > other && all[at].0 == Other {
+            match all[..at].iter().rposition(|older| Some(older.2) == all[at].1) {
+                Some(base) => at = base,
+                None => return false,
+            }
+        }
+        at >= other
     }
 
     const OLD: &str = "one\ntwo\nthree\nfour\n";
@@ -449,7 +501,10 @@ mod tests {
         let from_old = |save: &mut Save<'_>| {
             let mut candidates = save.candidates.to_vec();
             candidates[3].base = Some(candidates[0].hash);
-            save.candidates = Box::leak(candidates.into_boxed_slice());
+            let candidates: &[Candidate] = Box::leak(candidates.into_boxed_slice());
+            let bases: Vec<_> = candidates.iter().map(|each| (each.maker, each.base, each.hash)).collect();
+            save.candidates = candidates;
+            save.includes = Box::leak(Box::new(move |index, other| included(&bases, index, other)));
         };
         assert_eq!(infer(&held, again, from_old), (1, true, Why::Stale));
     }

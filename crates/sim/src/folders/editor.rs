@@ -6,7 +6,7 @@ use syncline_disk::RelPath;
 use syncline_hub::Party;
 use tokio::time::{sleep, timeout};
 
-use super::ledger::{Ledger, markers};
+use super::ledger::markers;
 use super::machine::Machine;
 use super::plan::{Act, Planned, Style};
 use super::world::World;
@@ -78,13 +78,13 @@ impl Buffer {
         self.lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
     }
 
-    fn change(&mut self, rng: &mut fastrand::Rng, ledger: &Ledger, machine: usize) -> Change {
+    fn change(&mut self, rng: &mut fastrand::Rng, world: &World, machine: usize) -> Change {
         let mut change = Change { put_in: Vec::new(), taken_out: Vec::new() };
         if self.lines.len() > 2 && rng.u8(0..8) == 0 {
             let line = self.lines.remove(rng.usize(0..self.lines.len()));
             change.taken_out = markers(&line).0;
         }
-        let marker = ledger.marker(machine);
+        let marker = world.ledger.marker(machine, world.now());
         change.put_in.push(marker.clone());
         if !self.lines.is_empty() && rng.u8(0..4) == 0 {
             let at = rng.usize(0..self.lines.len());
@@ -119,7 +119,7 @@ async fn edit(
         if machine.disk.peek(&path).is_none() || half_written(world, machine, &path) {
             return;
         }
-        let change = buffer.change(rng, &world.ledger, machine.number);
+        let change = buffer.change(rng, world, machine.number);
         let text = buffer.text();
         world.note(format_args!("{} saves {path}: {text:?}", machine.number));
         let before = machine.disk.peek(&path).unwrap_or_default();
@@ -184,7 +184,7 @@ fn append(world: &World, machine: &Machine, rng: &mut fastrand::Rng, file: usize
     if machine.disk.peek(&path).is_some_and(|bytes| !bytes.is_empty() && bytes.last() != Some(&b'\n')) {
         return;
     }
-    let marker = world.ledger.marker(machine.number);
+    let marker = world.ledger.marker(machine.number, world.now());
     let before = String::from_utf8_lossy(&machine.disk.peek(&path).unwrap_or_default()).into_owned();
     world.ledger.saves(machine.number, path.as_str(), &before, &format!("{before}{marker}\n"));
     world.note(format_args!("{} appends {marker} to {path}", machine.number));
@@ -210,7 +210,7 @@ fn create(world: &World, machine: &Machine, rng: &mut fastrand::Rng) {
         return;
     }
     // Of a file of one line nobody can tell whether it was changed or replaced.
-    let markers: Vec<String> = (0..4).map(|_| world.ledger.marker(machine.number)).collect();
+    let markers: Vec<String> = (0..4).map(|_| world.ledger.marker(machine.number, world.now())).collect();
     let text: String = markers.iter().flat_map(|marker| [marker, "\n"]).collect();
     world.note(format_args!("{} creates {path}: {text:?}", machine.number));
     if machine.disk.foreign_write_in_place(&path, text.as_bytes()).is_ok() {
@@ -257,7 +257,7 @@ async fn upload(
         let seen = session.current().await.ok()?;
         let mut buffer = Buffer::new(&seen.text);
         sleep(Duration::from_millis(think)).await;
-        let change = buffer.change(rng, &world.ledger, machine.number);
+        let change = buffer.change(rng, world, machine.number);
         world.note(format_args!("{} uploads {path}: {:?}", machine.number, buffer.text()));
         world.ledger.taken_out(change.taken_out);
         session.upload(buffer.text(), base.then_some(seen.version), None).await.ok()?;

@@ -7,6 +7,9 @@ use std::time::Duration;
 use crate::checker::{Fault, FaultKind};
 use crate::trace::Trace;
 
+/// What was saved so shortly before a power cut may come back in part.
+const JUST_BEFORE: Duration = Duration::from_secs(3);
+
 /// What is known of one marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Fate {
@@ -20,6 +23,8 @@ struct Fate {
     may_be_torn: bool,
     /// See [`Ledger::may_be_twice`].
     may_be_twice: bool,
+    /// When it was first written.
+    at: Duration,
 }
 
 #[derive(Default)]
@@ -76,13 +81,13 @@ impl Ledger {
     }
 
     /// A new marker, which is about to be written on a machine.
-    pub fn marker(&self, machine: usize) -> String {
+    pub fn marker(&self, machine: usize, at: Duration) -> String {
         let mut book = self.book();
         book.next += 1;
         let marker = marker(book.next);
         book.fates.insert(
             marker.clone(),
-            Fate { machine, written: false, may_be_gone: false, may_be_torn: false, may_be_twice: false },
+            Fate { machine, written: false, may_be_gone: false, may_be_torn: false, may_be_twice: false, at },
         );
         marker
     }
@@ -152,10 +157,12 @@ impl Ledger {
     }
 
     /// A machine lost power: what was written on it and is not among these may be gone.
-    pub fn power_cut(&self, machine: usize, kept: &str) {
+    pub fn power_cut(&self, machine: usize, kept: &str, now: Duration) {
         self.renames_may_double(machine);
         let mut book = self.book();
         for (marker, fate) in book.fates.iter_mut().filter(|(_, fate)| fate.machine == machine) {
+            // The disk may go back to a version between two saves that nobody looked at.
+            fate.may_be_twice |= fate.at + JUST_BEFORE > now;
             if !kept.contains(marker.as_str()) {
                 (fate.may_be_gone, fate.may_be_torn) = (true, true);
             }
@@ -256,11 +263,11 @@ mod tests {
     #[test]
     fn each_fault_is_told_from_the_others() {
         let ledger = Ledger::default();
-        let made: Vec<String> = (0..4).map(|_| ledger.marker(1)).collect();
+        let made: Vec<String> = (0..4).map(|_| ledger.marker(1, Duration::ZERO)).collect();
         let (a, b, c, d) = (&made[0], &made[1], &made[2], &made[3]);
         ledger.written(&made[..3]);
         ledger.taken_out([b.clone()]);
-        ledger.power_cut(0, "");
+        ledger.power_cut(0, "", Duration::from_secs(9));
         let kinds = |texts: &[String]| {
             let views: Vec<View> = texts.iter().map(|text| view("here", text)).collect();
             ledger.judge(&views).iter().map(|fault| fault.kind).collect::<Vec<_>>()
@@ -273,7 +280,7 @@ mod tests {
         assert_eq!(kinds(&[format!("{a}{c}x")]), [FaultKind::Torn]);
         assert_eq!(kinds(&[format!("{a}{c}<77>")]), [FaultKind::Torn]);
         assert_eq!(kinds(&[format!("{a}{c}"), format!("{c}{a}")]), [FaultKind::Differs]);
-        ledger.power_cut(1, a);
+        ledger.power_cut(1, a, Duration::from_secs(9));
         assert!(kinds(&[a.clone()]).is_empty());
     }
 }

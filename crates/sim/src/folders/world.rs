@@ -146,7 +146,7 @@ impl World {
 
     fn write_first_files(&self) {
         for number in 0..self.plan.files {
-            let markers: Vec<String> = (0..4).map(|_| self.ledger.marker(0)).collect();
+            let markers: Vec<String> = (0..4).map(|_| self.ledger.marker(0, Duration::ZERO)).collect();
             let text: String = markers.iter().flat_map(|marker| [marker, "\n"]).collect();
             let Ok(path) = RelPath::parse(&format!("f{number}.txt")) else { continue };
             if self.machines[0].disk.foreign_write_in_place(&path, text.as_bytes()).is_ok() {
@@ -218,7 +218,7 @@ impl World {
                 machine.power_cuts.fetch_add(1, Ordering::SeqCst);
                 self.note(format_args!("{} loses power", planned.machine));
                 machine.bury();
-                self.ledger.power_cut(planned.machine, &machine.journalled());
+                self.ledger.power_cut(planned.machine, &machine.journalled(), self.now());
                 sleep(Duration::from_millis(*down)).await;
                 machine.disk.power_on();
                 self.note(format_args!("{} has power again: {:?}", planned.machine, machine.folder().files));
