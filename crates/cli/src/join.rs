@@ -47,7 +47,7 @@ pub async fn run(link: &str, dir: &Path, json: bool) -> Result<(), Failure> {
     let hub = state.open_hub(None, true).await?;
     let events = hub.events();
     let place = link.place();
-    control::listen(&root, hub.clone(), json!({"role": "joined", "peer": place}));
+    control::listen(state.path(), hub.clone(), json!({"role": "joined", "peer": place}));
     let (stop, stopped) = watch::channel(false);
     let (link_events, told) = mpsc::channel(256);
     let dialing = tokio::spawn(keep_joined(hub.clone(), link, link_events, stopped));

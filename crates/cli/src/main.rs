@@ -5,6 +5,7 @@ mod connect;
 mod control;
 mod failure;
 mod join;
+mod local;
 mod log;
 mod progress;
 mod report;
@@ -39,6 +40,7 @@ async fn run(args: Args) -> Result<(), Failure> {
     match args.verb {
         Verb::Serve { path, listen, diffsync } => serve::run(&path, listen, diffsync, json).await,
         Verb::Join { link, dir } => join::run(&link, &dir, json).await,
+        Verb::Local(args) => local::run(args, json).await,
         Verb::Connect { place, doc, token_file, name } => {
             connect::run(&place, doc, token_file.as_deref(), name, json).await
         }

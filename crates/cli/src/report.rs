@@ -39,7 +39,9 @@ fn as_json(event: &HubEvent) -> Value {
     match event {
         HubEvent::Scanning { done, total } => json!({"event": "scanning", "done": done, "total": total}),
         HubEvent::Created { path } => json!({"event": "created", "path": path}),
-        HubEvent::Saved { path, why } => json!({"event": "saved", "path": path, "why": why}),
+        HubEvent::Saved { path, why, changes } => {
+            json!({"event": "saved", "path": path, "why": why, "changes": changes})
+        }
         HubEvent::Written { path } => json!({"event": "written", "path": path}),
         HubEvent::Deleted { path } => json!({"event": "deleted", "path": path}),
         HubEvent::Renamed { from, to } => json!({"event": "renamed", "from": from, "to": to}),
@@ -56,7 +58,7 @@ fn as_text(event: &HubEvent) -> Option<String> {
     Some(match event {
         HubEvent::Scanning { .. } => return None,
         HubEvent::Created { path } => format!("{path}  new"),
-        HubEvent::Saved { path, why } => format!("{path}  saved ({why})"),
+        HubEvent::Saved { path, why, .. } => format!("{path}  saved ({why})"),
         HubEvent::Written { path } => format!("{path}  updated"),
         HubEvent::Deleted { path } => format!("{path}  deleted (syncline restore brings it back)"),
         HubEvent::Renamed { from, to } => format!("{from}  renamed to {to}"),

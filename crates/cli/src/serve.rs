@@ -48,7 +48,7 @@ pub async fn run(
     if let Some(lines_at) = lines_at {
         facts["diffsync"] = json!(lines_at.to_string());
     }
-    control::listen(&root, hub.clone(), facts);
+    control::listen(state.path(), hub.clone(), facts);
     let (stop, stopped) = watch::channel(false);
     if let Some(lines) = lines {
         tokio::spawn(syncline_net::serve_lines(lines, hub.clone(), access.clone(), stopped.clone()));

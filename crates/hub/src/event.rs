@@ -21,6 +21,8 @@ pub enum HubEvent {
         path: String,
         /// Which base it was given, and why.
         why: String,
+        /// How many places of the text it changed.
+        changes: usize,
     },
     /// Others' changes were written into a file.
     Written {

@@ -120,7 +120,7 @@ impl DocumentTask {
         }
         let (hub, meta) = (self.hub.clone(), self.hub.file_meta());
         let mut records = vec![Record::Content { hash: *hash.as_bytes(), bytes: bytes.clone() }];
-        let mut why = "not text: kept, the newer content counts";
+        let (mut why, mut changes) = ("not text: kept, the newer content counts", 0);
         if let Decoded::Text { text, .. } = syncline_disk::decode(bytes) {
             self.file.heed_losses(self.hub.losses());
             let candidates = self.file.candidates.up_to(displaced.hash);
@@ -138,6 +138,7 @@ impl DocumentTask {
                     None => document.string_at(&version).into(),
                 };
                 let edits = diff(&before, &text);
+                changes = edits.len();
                 let loaded = self.load().await?;
                 let version = loaded.enter_save(&hub, &version, &edits, &meta)?;
                 let mut candidate = Candidate::new_hashed(version, hash, Maker::Other).with_text(text);
@@ -154,7 +155,7 @@ impl DocumentTask {
             .on_disk
             .as_ref()
             .map_or_else(|| self.id.to_string(), |on_disk| on_disk.path.to_string());
-        self.hub.tell(HubEvent::Saved { path, why: what });
+        self.hub.tell(HubEvent::Saved { path, why: what, changes });
         Ok(())
     }
 }

@@ -253,6 +253,7 @@ impl DocumentTask {
         self.hub.tell(HubEvent::Saved {
             path: path.to_string(),
             why: "a file that is not text: the newest counts".to_owned(),
+            changes: 1,
         });
         Ok(())
     }

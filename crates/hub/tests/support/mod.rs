@@ -41,6 +41,7 @@ pub async fn open(root: &Path, log: &MemoryLog, seed: u64, real: RealOptions) ->
         only: None,
         name: "test".into(),
         joined: false,
+        founding: None,
         seed,
         clock: Arc::new(|| 1_000_000),
         author: "tester".into(),

@@ -1,0 +1,237 @@
+//! `syncline local`: a hub that finds its peers on this machine.
+
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use syncline_disk::{Folder, OneFile, RealOptions, RelPath};
+use syncline_engine::catalogue::DocId;
+use syncline_hub::{Founding, Hub, HubEvent};
+use syncline_local::{
+    Counters, Group, Introduction, LocalEvent, Name, Neighbourhood, Options, Registry, Seat, Transport,
+};
+use syncline_net::keep_joined;
+use syncline_protocol::JoinLink;
+use tokio::sync::{broadcast, mpsc, watch};
+
+use crate::args::{LocalArgs, Way};
+use crate::failure::Failure;
+use crate::state_dir::{Opened, StateDir, open_folder, root_of};
+use crate::{control, report, serve};
+
+/// What a document begins with if nobody has one.
+const INITIAL: &str = "Hello.\nThis document is shared by everybody who runs `syncline local` here.\nEdit it with any program: every save is merged into everybody's copy.\n";
+/// What the document is called for all who share it; each has it as a file with a name of their own.
+const SHARED: &str = "document.txt";
+
+/// Runs until interrupted.
+pub async fn run(args: LocalArgs, json: bool) -> Result<(), Failure> {
+    let link = args.join.as_deref().map(JoinLink::parse).transpose();
+    let link = link.map_err(|error| Failure::usage(error.to_string(), ""))?;
+    let name = Name::parse(&args.name)?;
+    // One document and a folder are two things: who shares the one does not meet who shares the other.
+    let kind = if args.folder { "folder" } else { "doc" };
+    Name::parse(&args.group)?;
+    let group = Group::of_this_account(&format!("{}.{kind}", &args.group))?;
+    let registry = Arc::new(Registry::open(group)?);
+    let users = usize::from(args.max_users);
+    let who = Introduction { name: name.clone(), pid: std::process::id() };
+    let seat = registry.claim(who, users)?;
+    let transport = match args.transport {
+        None => Transport::Automatic,
+        Some(Way::Mq) => Transport::Queues,
+        Some(Way::Shm) => Transport::SharedMemory,
+    };
+    let neighbourhood = Neighbourhood::open(seat, transport, users, &name)?;
+    let shared = Shared::open(&args, &name).await?;
+    let hub = shared.hub.clone();
+    let seat = neighbourhood.seat();
+    let facts = json!({"role": "local", "user": name.as_str(), "group": &args.group});
+    control::listen(shared.state.path(), hub.clone(), facts);
+    let (stop, stopped) = watch::channel(false);
+    let counters = Arc::new(Counters::default());
+    let (events, told) = mpsc::channel(256);
+    let teller =
+        Teller { json, name: name.to_string(), file: shared.file.clone(), seat, counters: counters.clone() };
+    teller.begin(&args, neighbourhood.missing());
+    let options = Options {
+        folder: group_id(&args.group, kind),
+        batch: args.batch,
+        flush: args.flush_ms.0,
+        bridged: link.is_some(),
+    };
+    let hub_events = hub.events();
+    let taking_part =
+        tokio::spawn(neighbourhood.run(hub.clone(), options, counters, events, stopped.clone()));
+    let (joined, mut join_events) = mpsc::channel(64);
+    if let Some(link) = link {
+        tokio::spawn(keep_joined(hub.clone(), link, joined, stopped));
+    }
+    let draining = async move { while join_events.recv().await.is_some() {} };
+    tokio::spawn(draining);
+    let done = teller.tell_until_interrupted(hub_events, told).await;
+    stop.send_replace(true);
+    let _ = taking_part.await;
+    hub.close();
+    done
+}
+
+/// The id of what a group shares: the same for everybody who names it.
+fn group_id(group: &str, kind: &str) -> [u8; 16] {
+    let mut id = [0; 16];
+    let name = format!("syncline {kind} {group}");
+    for (at, byte) in name.bytes().enumerate() {
+        id[at % 16] ^= byte.rotate_left((at / 16) as u32);
+    }
+    id
+}
+
+/// What is shared, opened.
+struct Shared {
+    state: StateDir,
+    hub: Hub,
+    /// The user's copy; `None`: a whole folder.
+    file: Option<PathBuf>,
+}
+
+impl Shared {
+    async fn open(args: &LocalArgs, name: &Name) -> Result<Shared, Failure> {
+        let fail = |what: String| Failure::usage(format!("{}: {what}", args.dir.display()), "name a folder");
+        std::fs::create_dir_all(&args.dir).map_err(|error| fail(error.to_string()))?;
+        let (root, only) = root_of(&args.dir)?;
+        if only.is_some() {
+            return Err(fail("it is a file".to_owned()));
+        }
+        let mut options = RealOptions::default();
+        if let Some(poll) = args.poll {
+            (options.watches, options.poll) = (Some(0), poll);
+        }
+        let folder = open_folder(&root, options)?;
+        let author = Some(name.to_string());
+        if args.folder {
+            let state = StateDir::open(&root)?;
+            let opened = Opened { joined: true, author, ..Opened::default() };
+            let hub = state.open_hub_on(Arc::new(folder), opened).await?;
+            return Ok(Shared { state, hub, file: None });
+        }
+        let state = StateDir::open_for_user(&root, name.as_str())?;
+        let bad = |error: syncline_disk::PathError| Failure::other(error.to_string(), "");
+        let here = RelPath::parse(SHARED).map_err(bad)?;
+        let there = RelPath::parse(&file_name(name.as_str())).map_err(bad)?;
+        let file = root.join(there.as_str());
+        let founding = Founding { doc: document_id(), path: here.clone(), text: first_text(&file) };
+        let folder: Arc<dyn Folder> = Arc::new(OneFile::new(folder, there, here.clone()));
+        let opened = Opened { only: Some(here), joined: true, founding: Some(founding), author };
+        let hub = state.open_hub_on(folder, opened).await?;
+        Ok(Shared { state, hub, file: Some(file) })
+    }
+}
+
+/// The name of a user's copy.
+pub fn file_name(user: &str) -> String {
+    format!("{user}_doc.txt")
+}
+
+/// The document that every group begins with.
+fn document_id() -> DocId {
+    DocId(*b"local document 1")
+}
+
+/// What the document begins with; `None` if the user has a file with a text of its own.
+fn first_text(file: &Path) -> Option<String> {
+    match std::fs::read(file) {
+        Ok(bytes) if bytes != INITIAL.as_bytes() => None,
+        _ => Some(INITIAL.to_owned()),
+    }
+}
+
+/// Tells a person or a program what happens.
+struct Teller {
+    json: bool,
+    name: String,
+    file: Option<PathBuf>,
+    seat: Arc<Seat>,
+    counters: Arc<Counters>,
+}
+
+impl Teller {
+    fn begin(&self, args: &LocalArgs, missing: &[String]) {
+        let file = self.file.as_ref().unwrap_or(&args.dir).display().to_string();
+        if self.json {
+            report::json_line(&json!({
+                "user": self.name, "file": file, "group": args.group, "max_users": args.max_users,
+                "missing": missing,
+            }));
+            return;
+        }
+        println!("You are {}; your copy is {file}. Ctrl-C ends it; nothing is lost.", self.name);
+        for missing in missing {
+            println!("{missing}; the other way is used.");
+        }
+    }
+
+    async fn tell_until_interrupted(
+        &self,
+        mut hub_events: broadcast::Receiver<HubEvent>,
+        mut told: mpsc::Receiver<LocalEvent>,
+    ) -> Result<(), Failure> {
+        let interrupted = serve::interrupted()?;
+        tokio::pin!(interrupted);
+        loop {
+            tokio::select! {
+                () = &mut interrupted => return Ok(()),
+                event = hub_events.recv() => match event {
+                    Ok(event) => report::tell(&self.renamed(event), self.json),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return Ok(()),
+                },
+                Some(event) = told.recv() => self.tell(&event),
+            }
+        }
+    }
+
+    /// The event, about the file's own name.
+    fn renamed(&self, event: HubEvent) -> HubEvent {
+        let Some(name) = self.file.as_ref().and_then(|file| file.file_name()) else { return event };
+        let name = name.to_string_lossy().into_owned();
+        let own = |path: String| if path == SHARED { name.clone() } else { path };
+        match event {
+            HubEvent::Saved { path, why, changes } => HubEvent::Saved { path: own(path), why, changes },
+            HubEvent::Written { path } => HubEvent::Written { path: own(path) },
+            HubEvent::Held { path } => HubEvent::Held { path: own(path) },
+            HubEvent::Trouble { path, what } => HubEvent::Trouble { path: own(path), what },
+            other => other,
+        }
+    }
+
+    fn tell(&self, event: &LocalEvent) {
+        if self.json {
+            report::json_line(&match event {
+                LocalEvent::Met { user, way } => json!({"event": "met", "user": user, "way": way}),
+                LocalEvent::Synced { user } => json!({"event": "in_step", "user": user}),
+                LocalEvent::Parted { user, why } => json!({"event": "parted", "user": user, "why": why}),
+                LocalEvent::Unreachable { user, why } => {
+                    json!({"event": "unreachable", "user": user, "why": why})
+                }
+                LocalEvent::Settled => {
+                    let neighbours = self.seat.registry().neighbours();
+                    let users: Vec<&str> =
+                        neighbours.iter().map(|neighbour| neighbour.who.name.as_str()).collect();
+                    json!({"synced": true, "users": users})
+                }
+            });
+            return;
+        }
+        let users = self.seat.registry().neighbours().len() + 1;
+        match event {
+            LocalEvent::Met { user, way } => println!("{user} is here ({way}); {users} users."),
+            LocalEvent::Synced { .. } => {}
+            LocalEvent::Parted { user, why } => println!("{user} is gone ({}).", report::safe(why)),
+            LocalEvent::Unreachable { user, why } => {
+                println!("{user} cannot be reached: {}", report::safe(why))
+            }
+            LocalEvent::Settled => println!("In step with everybody."),
+        }
+        let _ = self.counters.changes.load(Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,286 @@
+"""Scenario `local`: users of one machine, each with a copy of one document, and no server."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from .editors import by_rename, in_place
+from .hubs import Failure, Hub
+from .ledger import MARKER, Ledger
+from .trees import content, holds
+
+
+class Neighbours:
+    """So many users of one group in one folder. The folder is kept when something fails."""
+
+    def __init__(self, run, count, name="local", arguments=()):
+        self.run, self.arguments = run, list(arguments)
+        self.base = Path(tempfile.mkdtemp(prefix=f"syncline-{name}-", dir=run.work))
+        self.logs = self.base / "logs"
+        self.logs.mkdir()
+        self.folder = self.base / "docs"
+        self.folder.mkdir()
+        self.group = f"test{os.getpid()}.{random.randrange(10**6)}"
+        self.users = [Hub(run.binary, f"user_{number}", self.folder, self.logs) for number in range(1, count + 1)]
+        self.ledger = Ledger(f"{run.seed}-{name}-{count}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        failed = None
+        for user in self.users:
+            try:
+                if user.running():
+                    user.process.send_signal(signal.SIGCONT)
+                user.stop()
+            except Failure as failure:
+                failed = failure
+        panics = [user.name for user in self.users if user.panicked()]
+        Path(f"/dev/shm/syncline-{os.geteuid()}-{self.group}.doc").unlink(missing_ok=True)
+        if kind is None and not panics and not failed and not self.run.keep:
+            shutil.rmtree(self.base, ignore_errors=True)
+            return
+        print(f"        the folder and logs are kept in {self.base}", file=sys.stderr)
+        if kind is None and (panics or failed):
+            raise failed or Failure(f"everything came out right, but these users panicked: {', '.join(panics)}")
+
+    def path(self, index):
+        return self.folder / f"{self.users[index].name}_doc.txt"
+
+    def paths(self):
+        return [self.path(index) for index in range(len(self.users))]
+
+    def start(self, index, wait=True, arguments=()):
+        user = self.users[index]
+        user.start(["--json", "local", user.name, "--dir", str(self.folder), "--group", self.group,
+                    "--max-users", str(max(5, len(self.users))), *self.arguments, *arguments])
+        if wait:
+            user.event("synced", 60)
+
+    def start_all(self):
+        for index in range(len(self.users)):
+            self.start(index, wait=False)
+        for user in self.users:
+            user.event("synced", 60)
+
+    def give(self, text):
+        """Everybody has this text. Written once, by the first user."""
+        self.path(0).write_text(text)
+        self.equal(20, len(text.encode()))
+
+    def equal(self, seconds, at_least=0, marked=True):
+        """Waits until all copies are equal and hold every marked line once."""
+
+        def problem():
+            texts = [content(path) for path in self.paths()]
+            if any(text is None or len(text) < at_least for text in texts):
+                return f"a copy is missing or too short: {[text and len(text) for text in texts]}"
+            if len(set(texts)) > 1:
+                return f"{len(set(texts))} different copies of {len(texts)}: lengths {[len(text) for text in texts]}"
+            return self.ledger.problem_in(texts[0]) if marked else None
+
+        holds(problem, seconds, [user for user in self.users if user.running()])
+
+    def edit(self, dice, index):
+        """One user changes a random place of their copy, without losing what they read."""
+        path = self.path(index)
+        read = content(path).decode()
+        lines = read.split("\n")
+        mark = self.ledger.mark(f"u{'abcdefghijklmnop'[index]}")
+        kind = dice.randrange(10)
+        at = dice.randrange(len(lines))
+        if kind < 5:
+            lines.insert(at, f"{mark} {'word ' * dice.randrange(6)}")
+        elif kind < 8:
+            # In the middle of a line.
+            column = dice.randrange(len(lines[at]) + 1)
+            while 0 < column < len(lines[at]) and not lines[at][column - 1].isspace():
+                column -= 1
+            lines[at] = f"{lines[at][:column]} {mark} {lines[at][column:]}"
+        else:
+            lines[at:at] = [f"{mark} several", "lines at once", ""]
+        # Lines that carry no marker may go: a deletion of several lines.
+        if dice.randrange(4) == 0:
+            plain = [number for number, line in enumerate(lines)
+                     if line.startswith(("lines at once", "filler")) and not MARKER.search(line)]
+            for number in sorted(plain[: dice.randrange(4)], reverse=True):
+                del lines[number]
+        (in_place, by_rename)[dice.randrange(2)](path, "\n".join(lines))
+        self.ledger.wrote("document", mark)
+
+
+def local(run):
+    """Users of one machine: everybody's copy ends the same, and no edit is lost or doubled."""
+    runs = run.tries_or(40)
+    report = []
+    for count in (3, 4, 5, 16):
+        for way in ("mq", "shm"):
+            edits = random_edits(run, count, runs if count < 16 else max(1, runs // 2), ["--transport", way])
+            report.append(f"{count} users by {way}: {edits} edits")
+    for check in (late, killed, stopped, sixth, long_lines, save_beside_write, strict):
+        report.append(check(run))
+    return "; ".join(report)
+
+
+def random_edits(run, count, rounds, arguments):
+    """Rounds of random edits at random places by everybody; all copies are equal after each."""
+    with Neighbours(run, count, arguments=arguments) as group:
+        group.start_all()
+        group.give("\n".join(f"filler {number}" for number in range(30)) + "\n")
+        dice = random.Random(f"{run.seed}-{count}-{arguments}")
+        edits = 0
+        for _ in range(rounds):
+            for index in dice.sample(range(count), count):
+                for _ in range(dice.randrange(1, 3)):
+                    group.edit(dice, index)
+                    edits += 1
+                    time.sleep(dice.choice((0, 0, 0.002, 0.01)))
+            group.equal(60)
+        return edits
+
+
+def late(run):
+    """Who comes late gets everything, also when whoever wrote it is gone."""
+    with Neighbours(run, 3) as group:
+        group.start(0)
+        group.start(1)
+        dice = random.Random(run.seed)
+        for _ in range(10):
+            group.edit(dice, dice.randrange(2))
+            time.sleep(0.03)
+        holds(lambda: None if content(group.path(0)) == content(group.path(1)) else "not equal", 20, group.users[:2])
+        group.users[0].stop()
+        group.start(2)
+        group.equal(20)
+    return "a late user catches up from any peer"
+
+
+def killed(run):
+    """kill -9 while everybody edits, and back again, editing while away."""
+    with Neighbours(run, 3) as group:
+        group.start_all()
+        group.give("\n".join(f"filler {number}" for number in range(20)) + "\n")
+        dice = random.Random(f"{run.seed}-killed")
+        for number in range(6):
+            victim = dice.randrange(3)
+            for _ in range(6):
+                group.edit(dice, dice.randrange(3))
+            time.sleep(dice.uniform(0, 0.01))
+            group.users[victim].kill9()
+            # Saved while nothing runs there.
+            group.edit(dice, victim)
+            group.edit(dice, (victim + 1) % 3)
+            group.start(victim)
+            group.equal(30)
+        queues = leftover_slots(group)
+    return f"6 kills, rejoined; {queues}"
+
+
+def leftover_slots(group):
+    """A user who was killed never keeps a place from others."""
+    for _ in range(7):
+        group.users[2].kill9()
+        group.start(2)
+    group.equal(20)
+    return "7 more kills leak no place"
+
+
+def stopped(run):
+    """A user who is stopped for a while delays nobody but themselves, and loses nothing."""
+    for way in ("mq", "shm"):
+        with Neighbours(run, 3, arguments=["--transport", way]) as group:
+            group.start_all()
+            group.users[2].process.send_signal(signal.SIGSTOP)
+            dice = random.Random(f"{run.seed}-{way}")
+            for _ in range(40):
+                group.edit(dice, dice.randrange(2))
+                time.sleep(0.01)
+            # More than any queue holds.
+            filler = "\n".join(f"filler {number} {'x' * 80}" for number in range(4000))
+            text = content(group.path(0)).decode()
+            group.path(0).write_text(text + filler)
+
+            def others():
+                one, two = content(group.path(0)), content(group.path(1))
+                return None if one == two and len(one) > len(filler) else "the others wait for the stopped one"
+
+            holds(others, 20, group.users[:2])
+            time.sleep(1.5)
+            group.users[2].process.send_signal(signal.SIGCONT)
+            group.equal(60, len(filler))
+    return "a stopped user delays only themselves"
+
+
+def sixth(run):
+    """The sixth of five users is told so, and nothing is made for them."""
+    with Neighbours(run, 5) as group:
+        group.start_all()
+        command = [run.binary, "local", "user_6", "--dir", str(group.folder), "--group", group.group]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        if done.returncode != 73 or "5 users" not in done.stderr or "--max-users" not in done.stderr:
+            raise Failure(f"a sixth user got exit {done.returncode} and {done.stderr!r}")
+        if (group.folder / "user_6_doc.txt").exists():
+            raise Failure("a refused user left a file")
+        again = subprocess.run([*command[:2], "user_1", *command[3:], "--max-users", "9"], capture_output=True, text=True, timeout=30)
+        if again.returncode != 73 or "already" not in again.stderr:
+            raise Failure(f"a second user_1 got exit {again.returncode} and {again.stderr!r}")
+    return "the sixth user gets a clear error"
+
+
+def long_lines(run):
+    """A line of 100 KB, changed by two people at once, by message queues."""
+    with Neighbours(run, 2, arguments=["--transport", "mq"]) as group:
+        group.start_all()
+        line = "word " * 20_000
+        group.give(f"begin\n{line}\nend\n")
+        first, second = group.ledger.mark("one"), group.ledger.mark("two")
+        text = content(group.path(0)).decode()
+        group.path(0).write_text(text.replace("begin\n", f"begin\n{first} ", 1))
+        group.path(1).write_text(text.replace("\nend", f" {second}\nend", 1))
+        group.ledger.wrote("document", first, second)
+        group.equal(20, 100_000)
+        # All of it goes at once.
+        group.path(0).write_text(f"{first} {second}\n")
+        group.equal(20)
+    return "lines of 100 KB"
+
+
+def save_beside_write(run):
+    """Saves in the very moment in which others' changes are written into the file."""
+    with Neighbours(run, 2) as group:
+        group.start_all()
+        group.give("\n".join(f"filler {number}" for number in range(20)) + "\n")
+        dice = random.Random(f"{run.seed}-beside")
+        for _ in range(60):
+            group.edit(dice, 0)
+            # The other's hub writes about now.
+            until = time.perf_counter() + dice.uniform(0.001, 0.008)
+            while time.perf_counter() < until:
+                pass
+            group.edit(dice, 1)
+        group.equal(30)
+    return "60 saves beside a merge's write"
+
+
+def strict(run):
+    """The strict rule: nothing is sent before the fifth operation, and then all of it."""
+    with Neighbours(run, 2, arguments=["--batch", "5", "--flush-ms", "never"]) as group:
+        group.start_all()
+        before = content(group.path(1))
+        for number in range(5):
+            mark = group.ledger.mark("strict")
+            with open(group.path(0), "a") as file:
+                file.write(f"{mark}\n")
+            group.ledger.wrote("document", mark)
+            time.sleep(0.3)
+            if number < 4 and content(group.path(1)) != before:
+                raise Failure(f"something was sent after {number + 1} operations")
+        group.equal(20)
+    return "--batch 5 --flush-ms never sends five at a time"
