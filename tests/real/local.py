@@ -1,5 +1,6 @@
 """Scenario `local`: users of one machine, each with a copy of one document, and no server."""
 
+import json
 import os
 import random
 import shutil
@@ -124,7 +125,7 @@ def local(run):
         for way in ("mq", "shm"):
             edits = random_edits(run, count, runs if count < 16 else max(1, runs // 2), ["--transport", way])
             report.append(f"{count} users by {way}: {edits} edits")
-    for check in (late, killed, stopped, sixth, long_lines, save_beside_write, strict):
+    for check in (late, killed, stopped, sixth, long_lines, save_beside_write, strict, last_writer):
         report.append(check(run))
     return "; ".join(report)
 
@@ -284,3 +285,50 @@ def strict(run):
                 raise Failure(f"something was sent after {number + 1} operations")
         group.equal(20)
     return "--batch 5 --flush-ms never sends five at a time"
+
+
+def last_writer(run):
+    """The last writer's rule: of what three write at one place one stays, everywhere; the rest can be had again."""
+    with Neighbours(run, 3, arguments=["--on-conflict", "last-writer-wins"]) as group:
+        group.start_all()
+        line = "in this line of many words the value of x is now {} and nothing else changes"
+        group.give("\n".join([line.format("ten"), "a line of words", "another line of words", ""]))
+        # Nobody hears of the others' saves before all have saved.
+        for number in range(8):
+            for user in group.users:
+                user.process.send_signal(signal.SIGSTOP)
+            text = content(group.path(0)).decode().split("\n")
+            for index in range(3):
+                lines = [line.format(f"value{number}{index}"), *text[1:]]
+                group.path(index).write_text("\n".join(lines))
+            for user in group.users:
+                user.process.send_signal(signal.SIGCONT)
+
+            def problem():
+                texts = {content(path) for path in group.paths()}
+                if len(texts) > 1:
+                    return f"round {number}: {texts}"
+                x = texts.pop().decode().split("\n")[0]
+                wanted = [line.format(f"value{number}{index}") for index in range(3)]
+                return None if x in wanted else f"round {number}: {x!r}"
+
+            holds(problem, 20, group.users)
+        listed = [conflicts(run, group, index) for index in range(3)]
+        if any(each != listed[0] for each in listed) or len(listed[0]) < 8:
+            raise Failure(f"conflicts differ, or are too few: {[len(each) for each in listed]}")
+        lost = next(each for each in reversed(listed[0]) if each["lost"] and not each["both_stand"])
+        again = subprocess.run([run.binary, "conflicts", str(group.path(1)), "--restore", lost["id"]],
+                               capture_output=True, text=True, timeout=30)
+        if again.returncode != 0:
+            raise Failure(f"restoring {lost} failed: {again.stderr}")
+        holds(lambda: None if all(lost["lost"] in content(path).decode() for path in group.paths()) else "not restored",
+              20, group.users)
+    return f"last writer wins: {len(listed[0])} conflicts, the same for everybody, and one taken back"
+
+
+def conflicts(run, group, index):
+    """What `syncline conflicts` lists of a user's copy."""
+    done = subprocess.run([run.binary, "--json", "conflicts", str(group.path(index))], capture_output=True, text=True, timeout=30)
+    if done.returncode != 0:
+        raise Failure(f"conflicts failed: {done.stderr}")
+    return [json.loads(line) for line in done.stdout.splitlines()]

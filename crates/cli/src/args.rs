@@ -41,6 +41,9 @@ pub enum Verb {
         /// Also serve diff-sync clients, one JSON message a line (docs/protocols/diffsync.md).
         #[arg(long, value_name = "ADDR")]
         diffsync: Option<SocketAddr>,
+        /// What becomes of changes that two people made at one place without knowing of each other's.
+        #[arg(long, default_value = "merge")]
+        on_conflict: OnConflict,
     },
     /// Keep a live copy of a shared folder. A folder that has files already is merged by text; nothing in
     /// it is destroyed.
@@ -53,6 +56,9 @@ pub enum Verb {
         /// Where the copy is to be.
         #[arg(default_value = "shared")]
         dir: PathBuf,
+        /// What becomes of changes that two people made at one place without knowing of each other's.
+        #[arg(long, default_value = "merge")]
+        on_conflict: OnConflict,
     },
     /// Edit one document together with others on this machine, without a server. Each has a copy, a file
     /// `NAME_doc.txt`, to edit with any program; every save is merged into all of them.
@@ -106,6 +112,18 @@ pub enum Verb {
         #[arg(long, value_name = "N", default_value_t = 100)]
         newest: usize,
     },
+    /// List where two people changed one place of a file without knowing of each other's change, who won, and what
+    /// the other had written; or put that in again.
+    #[command(
+        after_help = "Examples:\n  syncline conflicts notes/a.txt\n  syncline conflicts user_1_doc.txt --restore 1f3a9c02:17"
+    )]
+    Conflicts {
+        /// The file.
+        file: PathBuf,
+        /// Puts what was lost in this conflict in again, after the place where it was.
+        #[arg(long, value_name = "ID")]
+        restore: Option<String>,
+    },
     /// Say how each save of a file was understood.
     Why {
         /// The file.
@@ -137,6 +155,9 @@ pub struct LocalArgs {
     /// Look at the file this often (`2s`, `500ms`) instead of being told of changes by the kernel.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub poll: Option<Duration>,
+    /// What becomes of changes that two people made at one place without knowing of each other's.
+    #[arg(long, default_value = "merge")]
+    pub on_conflict: OnConflict,
     /// By which way to reach the others. Without it: shared memory where both sides have it, otherwise queues.
     #[arg(long)]
     pub transport: Option<Way>,
@@ -151,6 +172,24 @@ pub struct LocalArgs {
 /// When what waits is broadcast though it is not much.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Flush(pub Option<Duration>);
+
+/// What becomes of conflicts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum OnConflict {
+    /// Both changes stay.
+    Merge,
+    /// The later one stays; `syncline conflicts` lists what went, and brings it back.
+    LastWriterWins,
+}
+
+impl From<OnConflict> for syncline_hub::Policy {
+    fn from(answer: OnConflict) -> Self {
+        match answer {
+            OnConflict::Merge => Self::Merge,
+            OnConflict::LastWriterWins => Self::LastWriterWins,
+        }
+    }
+}
 
 /// By which way users reach each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

@@ -71,6 +71,10 @@ async fn answer(stream: UnixStream, hub: &Hub, facts: &Value) -> std::io::Result
             Ok(()) => json!({"ok": true}),
             Err(error) => json!({"error": error.to_string()}),
         },
+        "reinstate" => match hub.reinstate(&text("path"), &text("conflict")).await {
+            Ok(characters) => json!({"ok": true, "characters": characters}),
+            Err(error) => json!({"error": error.to_string()}),
+        },
         "deletions" => match hub.decide_brake(text("answer") == "pass-on").await {
             Ok(files) => json!({"ok": true, "files": files}),
             Err(error) => json!({"error": error.to_string()}),
@@ -110,7 +114,8 @@ pub fn shared_folder_of(file: &Path) -> Result<(PathBuf, String), Failure> {
     ))
 }
 
-fn show(answer: Option<Value>, done: &str, json: bool) -> Result<(), Failure> {
+/// Tells what a hub answered.
+pub fn show(answer: Option<Value>, done: &str, json: bool) -> Result<(), Failure> {
     let answer = answer.ok_or_else(|| {
         Failure::other("no hub runs on this folder", "start it with `syncline serve` or `syncline join`")
     })?;

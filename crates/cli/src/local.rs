@@ -22,7 +22,10 @@ use crate::{control, report, serve};
 /// What a document begins with if nobody has one.
 const INITIAL: &str = "Hello.\nThis document is shared by everybody who runs `syncline local` here.\nEdit it with any program: every save is merged into everybody's copy.\n";
 /// What the document is called for all who share it; each has it as a file with a name of their own.
-const SHARED: &str = "document.txt";
+pub const SHARED: &str = "document.txt";
+
+/// What the name of a user's copy ends with.
+pub const COPY: &str = "_doc.txt";
 
 /// Runs until interrupted.
 pub async fn run(args: LocalArgs, json: bool) -> Result<(), Failure> {
@@ -107,10 +110,10 @@ impl Shared {
             (options.watches, options.poll) = (Some(0), poll);
         }
         let folder = open_folder(&root, options)?;
-        let author = Some(name.to_string());
+        let (author, policy) = (Some(name.to_string()), args.on_conflict.into());
         if args.folder {
             let state = StateDir::open(&root)?;
-            let opened = Opened { joined: true, author, ..Opened::default() };
+            let opened = Opened { joined: true, policy, author, ..Opened::default() };
             let hub = state.open_hub_on(Arc::new(folder), opened).await?;
             return Ok(Shared { state, hub, file: None });
         }
@@ -121,15 +124,15 @@ impl Shared {
         let file = root.join(there.as_str());
         let founding = Founding { doc: document_id(), path: here.clone(), text: first_text(&file) };
         let folder: Arc<dyn Folder> = Arc::new(OneFile::new(folder, there, here.clone()));
-        let opened = Opened { only: Some(here), joined: true, founding: Some(founding), author };
+        let opened = Opened { only: Some(here), joined: true, founding: Some(founding), policy, author };
         let hub = state.open_hub_on(folder, opened).await?;
         Ok(Shared { state, hub, file: Some(file) })
     }
 }
 
 /// The name of a user's copy.
-pub fn file_name(user: &str) -> String {
-    format!("{user}_doc.txt")
+fn file_name(user: &str) -> String {
+    format!("{user}{COPY}")
 }
 
 /// The document that every group begins with.
@@ -198,6 +201,9 @@ impl Teller {
         match event {
             HubEvent::Saved { path, why, changes } => HubEvent::Saved { path: own(path), why, changes },
             HubEvent::Written { path } => HubEvent::Written { path: own(path) },
+            HubEvent::Conflict { path, winner, loser, lost } => {
+                HubEvent::Conflict { path: own(path), winner, loser, lost }
+            }
             HubEvent::Held { path } => HubEvent::Held { path: own(path) },
             HubEvent::Trouble { path, what } => HubEvent::Trouble { path: own(path), what },
             other => other,

@@ -42,6 +42,9 @@ fn as_json(event: &HubEvent) -> Value {
         HubEvent::Saved { path, why, changes } => {
             json!({"event": "saved", "path": path, "why": why, "changes": changes})
         }
+        HubEvent::Conflict { path, winner, loser, lost } => {
+            json!({"event": "conflict", "path": path, "winner": winner, "loser": loser, "lost": lost})
+        }
         HubEvent::Written { path } => json!({"event": "written", "path": path}),
         HubEvent::Deleted { path } => json!({"event": "deleted", "path": path}),
         HubEvent::Renamed { from, to } => json!({"event": "renamed", "from": from, "to": to}),
@@ -59,6 +62,13 @@ fn as_text(event: &HubEvent) -> Option<String> {
         HubEvent::Scanning { .. } => return None,
         HubEvent::Created { path } => format!("{path}  new"),
         HubEvent::Saved { path, why, .. } => format!("{path}  saved ({why})"),
+        HubEvent::Conflict { path, winner, loser, lost } if lost.is_empty() => {
+            format!("{path}  {winner} and {loser} changed one place: {winner} wins")
+        }
+        HubEvent::Conflict { path, winner, loser, lost } => {
+            let lost: String = lost.chars().take(40).collect();
+            format!("{path}  {winner} wins over {loser}, whose {lost:?} goes (syncline conflicts)")
+        }
         HubEvent::Written { path } => format!("{path}  updated"),
         HubEvent::Deleted { path } => format!("{path}  deleted (syncline restore brings it back)"),
         HubEvent::Renamed { from, to } => format!("{from}  renamed to {to}"),

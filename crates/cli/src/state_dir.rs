@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use syncline_disk::{Folder, RealFolder, RealOptions, RelPath, STATE_DIR};
-use syncline_hub::{Founding, Hub, Options};
+use syncline_hub::{Founding, Hub, Options, Policy};
 use syncline_protocol::Token;
 use syncline_store::{FolderLock, Log, Opener, SqliteLog};
 
@@ -81,9 +81,14 @@ impl StateDir {
     }
 
     /// Opens the hub on the folder.
-    pub async fn open_hub(&self, only: Option<RelPath>, joined: bool) -> Result<Hub, Failure> {
+    pub async fn open_hub(
+        &self,
+        only: Option<RelPath>,
+        joined: bool,
+        policy: Policy,
+    ) -> Result<Hub, Failure> {
         let folder = Arc::new(open_folder(&self.root, RealOptions::default())?);
-        self.open_hub_on(folder, Opened { only, joined, ..Opened::default() }).await
+        self.open_hub_on(folder, Opened { only, joined, policy, ..Opened::default() }).await
     }
 
     /// Opens a hub with this state on some folder.
@@ -101,6 +106,7 @@ impl StateDir {
             name,
             joined: opened.joined,
             founding: opened.founding,
+            policy: opened.policy,
             seed: u64::from_le_bytes(seed),
             clock: Arc::new(now_ms),
             author: opened.author.unwrap_or_else(machine_name),
@@ -118,6 +124,8 @@ pub struct Opened {
     pub joined: bool,
     /// What a new journal begins with.
     pub founding: Option<Founding>,
+    /// What is done about conflicts.
+    pub policy: Policy,
     /// Whose saves they are, if not this machine's user's.
     pub author: Option<String>,
 }
@@ -138,11 +146,6 @@ pub fn read_secret(path: &Path) -> Result<Option<Token>, Failure> {
         return Err(Failure::usage(format!("{} can be read by others", path.display()), hint));
     }
     Token::parse(text.trim()).map(Some).map_err(|error| fail(error.to_string()))
-}
-
-/// Opens the journal of a folder, each time it is asked.
-pub fn opener(root: &Path) -> Opener {
-    opener_at(&state_path(root))
 }
 
 /// Opens the journal in a state directory, each time it is asked.

@@ -36,6 +36,10 @@ pub struct Contender {
     pub inserted: String,
     /// The events that put it in.
     pub events: Range<Lv>,
+    /// How many of these characters are in the text at the newest version.
+    pub standing: usize,
+    /// Where in that text they are, or would be.
+    pub at: usize,
 }
 
 /// Two changes made at one place by two users who did not know of each other's.
@@ -70,6 +74,8 @@ struct Scene<'a> {
     hunks: Vec<Hunk>,
     /// All characters in their order: the first's id, how many, and where they begin.
     order: Vec<(Lv, usize, usize)>,
+    /// Those that stand, in their order: the first's id, how many, and where in the text.
+    standing: Vec<(Lv, usize, usize)>,
     /// The same, by id: indices into `order`.
     by_id: Vec<usize>,
     /// Characters that were deleted, and the events that did it: by the first character.
@@ -93,7 +99,8 @@ impl Document {
     pub fn last_writer_wins(&self, version: &Version) -> (Vec<Edit>, Vec<Conflict>) {
         let Some((scene, walker)) = Scene::of(self, version) else { return (Vec::new(), Vec::new()) };
         let conflicts = scene.conflicts(version);
-        let mut lost: Vec<Range<Lv>> = conflicts.iter().map(|conflict| conflict.loser.events.clone()).collect();
+        let mut lost: Vec<Range<Lv>> =
+            conflicts.iter().map(|conflict| conflict.loser.events.clone()).collect();
         lost.sort_by_key(|events| events.start);
         lost.dedup();
         let mut edits: Vec<Edit> = Vec::new();
@@ -127,7 +134,8 @@ impl<'a> Scene<'a> {
                 let (below, _) = graph.dominating(graph.heads(), &parents);
                 // Something that it does not build on, and that does not build on it: it came before, or is old.
                 let unknown = graph.difference(graph.heads(), &parents).only_a;
-                concurrent |= unknown.iter().any(|range| range.start < chain.start || !has(&new, range.start));
+                concurrent |=
+                    unknown.iter().any(|range| range.start < chain.start || !has(&new, range.start));
                 if graph.includes(&base, &below) {
                     base = below;
                 }
@@ -154,7 +162,8 @@ impl<'a> Scene<'a> {
         let mut deleted: Vec<(Range<Lv>, Lv)> = walker.deletions().collect();
         deleted.sort_by_key(|(characters, _)| characters.start);
         let longest = deleted.iter().map(|(characters, _)| characters.len()).max().unwrap_or(0);
-        let mut scene = Scene { document, hunks: Vec::new(), order, by_id, deleted, longest };
+        let standing = walker.standing().map(|(events, at)| (events.start, events.len(), at)).collect();
+        let mut scene = Scene { document, hunks: Vec::new(), order, standing, by_id, deleted, longest };
         for range in between {
             scene.take_up(range, &walker);
         }
@@ -224,10 +233,10 @@ impl<'a> Scene<'a> {
                 }
             }
         }
-        for index in 0..self.hunks.len() {
+        for (index, origins) in origins.into_iter().enumerate() {
             let hunk = &self.hunks[index];
             let mut touched: Vec<usize> = Vec::new();
-            for character in origins[index].into_iter().filter(|&origin| origin != NONE) {
+            for character in origins.into_iter().filter(|&origin| origin != NONE) {
                 touched.extend(self.hunk_of(character));
                 touched.extend(self.deleters(character).filter_map(|event| self.hunk_of(event)));
             }
@@ -264,7 +273,8 @@ impl<'a> Scene<'a> {
         let to = self.deleted.partition_point(|(characters, _)| characters.start <= character);
         let from =
             self.deleted.partition_point(|(characters, _)| characters.start + self.longest <= character);
-        let covering = self.deleted[from..to].iter().filter(move |(characters, _)| character < characters.end);
+        let covering =
+            self.deleted[from..to].iter().filter(move |(characters, _)| character < characters.end);
         covering.map(move |(characters, event)| event + (character - characters.start))
     }
 
@@ -328,6 +338,8 @@ impl<'a> Scene<'a> {
                 author: hunk.author.clone(),
                 time_ms: chain.iter().map(|&link| self.hunks[link].time_ms).min().unwrap_or(hunk.time_ms),
                 inserted: texts.collect(),
+                standing: self.standing_of(&events),
+                at: self.rank(events.start).map_or(0, |rank| self.standing_before(rank)),
                 events,
             }
         };
@@ -382,6 +394,25 @@ impl<'a> Scene<'a> {
         (rank - at < len).then_some(id + (rank - at))
     }
 
+    /// How many of these characters are in the text.
+    fn standing_of(&self, events: &Range<Lv>) -> usize {
+        let within = |(id, len, _): &(Lv, usize, usize)| {
+            (id + len).min(events.end).saturating_sub((*id).max(events.start))
+        };
+        self.standing.iter().map(within).sum()
+    }
+
+    /// How many characters of the text are before the one of this rank.
+    fn standing_before(&self, rank: usize) -> usize {
+        let before = |(id, _, _): &(Lv, usize, usize)| self.rank(*id).is_some_and(|other| other < rank);
+        let count = self.standing.partition_point(before);
+        let Some((id, len, at)) = count.checked_sub(1).and_then(|last| self.standing.get(last)) else {
+            return 0;
+        };
+        // The last of them may go on beyond.
+        at + self.rank(*id).map_or(*len, |first| (rank - first).min(*len))
+    }
+
     /// Where a hunk put its text.
     fn place(&self, index: usize) -> Option<usize> {
         self.rank(self.hunks[index].inserts.as_ref()?.start)
@@ -402,9 +433,7 @@ impl<'a> Scene<'a> {
     fn share_a_gap(&self, one: usize, other: usize, common: &Common<'_>) -> bool {
         let (Some(a), Some(b)) = (self.place(one), self.place(other)) else { return false };
         let between = a.min(b) + 1..a.max(b);
-        !between
-            .filter_map(|rank| self.at_rank(rank))
-            .any(|character| self.is_visible(character, common))
+        !between.filter_map(|rank| self.at_rank(rank)).any(|character| self.is_visible(character, common))
     }
 }
 

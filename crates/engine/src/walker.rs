@@ -325,7 +325,9 @@ impl Walker {
 
     /// Characters that were deleted, and the event that deleted the first of them (the rest follow).
     pub fn deletions(&self) -> impl Iterator<Item = (Range<Lv>, Lv)> {
-        self.deletions.iter().map(|deletion| (deletion.target..deletion.target + deletion.count, deletion.event))
+        self.deletions
+            .iter()
+            .map(|deletion| (deletion.target..deletion.target + deletion.count, deletion.event))
     }
 
     /// The characters of the text as it stands, in order: the events that inserted them, and where the first is.

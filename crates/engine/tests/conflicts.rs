@@ -142,8 +142,7 @@ fn one_users_chained_edits_are_one() {
     // x=10 -> 11 -> 12 -> 13, while somebody else made 20 of it: as old as the first of them.
     for (other, expected) in [(4, "x=20\n"), (0, "x=13\n")] {
         let steps: [[Edit; 1]; 3] = [[replace(2..4, "11")], [replace(3..4, "2")], [replace(3..4, "3")]];
-        let saves: Vec<(usize, u64, &[Edit])> =
-            vec![(0, 1, &steps[0]), (0, 2, &steps[1]), (0, 9, &steps[2])];
+        let saves: Vec<(usize, u64, &[Edit])> = vec![(0, 1, &steps[0]), (0, 2, &steps[1]), (0, 9, &steps[2])];
         let theirs = [replace(2..4, "20")];
         let all: Vec<_> = saves.into_iter().chain([(1, other, &theirs[..])]).collect();
         assert_eq!(of("x=10\n", &all), expected);
@@ -239,7 +238,11 @@ fn random_changes_end_as_the_direct_model_says() {
                     break;
                 }
                 number += 1;
-                let insert = if random.u8(..4) > 0 || from == to { format!("<{user}{number}>") } else { String::new() };
+                let insert = if random.u8(..4) > 0 || from == to {
+                    format!("<{user}{number}>")
+                } else {
+                    String::new()
+                };
                 edits.push(replace(from..to, &insert));
                 // Not beside each other: they would be one change.
                 at = to + 1;
@@ -254,11 +257,20 @@ fn random_changes_end_as_the_direct_model_says() {
         let result = converge(&mut all, &mut random);
         for (_, _, edit) in &kept {
             if !edit.insert.is_empty() {
-                assert_eq!(result.matches(&edit.insert).count(), 1, "seed {seed}: {text:?} {saves:?} {result:?}");
+                assert_eq!(
+                    result.matches(&edit.insert).count(),
+                    1,
+                    "seed {seed}: {text:?} {saves:?} {result:?}"
+                );
             }
         }
         // The characters of the model: what nobody took out, and what the winners put in.
-        let mut left: Vec<char> = text.chars().enumerate().filter(|(at, _)| !kept.iter().any(|(_, _, edit)| edit.range.contains(at))).map(|(_, c)| c).collect();
+        let mut left: Vec<char> = text
+            .chars()
+            .enumerate()
+            .filter(|(at, _)| !kept.iter().any(|(_, _, edit)| edit.range.contains(at)))
+            .map(|(_, c)| c)
+            .collect();
         left.extend(kept.iter().flat_map(|(_, _, edit)| edit.insert.chars()));
         let mut got: Vec<char> = result.chars().collect();
         left.sort_unstable();

@@ -20,6 +20,7 @@ use crate::feed::{ChangeFeed, Feeds};
 use crate::folder::{FolderCommand, FolderTask};
 use crate::founding::{self, Founding};
 use crate::mirror::OnDisk;
+use crate::policy::Policy;
 use crate::resting::Resting;
 use crate::text_session::{Party, TextSession};
 use crate::twins::Twins;
@@ -47,6 +48,8 @@ pub struct Options {
     pub joined: bool,
     /// What a new journal begins with. The document's file is kept: whoever deletes it gets it back.
     pub founding: Option<Founding>,
+    /// What is done about changes that two users made at one place without knowing of each other's.
+    pub policy: Policy,
     /// Where random numbers start: agents, document ids, temporaries' names.
     pub seed: u64,
     /// Milliseconds since 1970.
@@ -69,6 +72,7 @@ pub(crate) struct Inner {
     pub only: Option<RelPath>,
     /// Whether this hub makes one of two documents at one path: one hub of all that are connected does.
     resolves: AtomicBool,
+    pub policy: Policy,
     /// The files here are not deleted but written again.
     pub keeps_files: bool,
     pub author: Arc<str>,
@@ -152,7 +156,7 @@ impl Hub {
     /// # Errors
     /// As [`Hub::open`].
     pub async fn open_with(options: Options, workers: Workers) -> Result<Hub, HubError> {
-        let Options { folder, mut log, only, name, joined, founding, seed, clock, author } = options;
+        let Options { folder, mut log, only, name, joined, founding, policy, seed, clock, author } = options;
         let mut random = fastrand::Rng::with_seed(seed);
         let mut first = log()?;
         if let Some(founding) = &founding {
@@ -197,6 +201,7 @@ impl Hub {
             ignore: RwLock::new(ignore),
             only,
             resolves: AtomicBool::new(!joined),
+            policy,
             keeps_files: founding.is_some(),
             author: author.into(),
             name,
@@ -707,6 +712,18 @@ impl Hub {
         let reader = lock(&self.0.reader);
         // A content that cannot be looked up is asked for again: that does no harm.
         named.into_iter().filter(|hash| !reader.has_content(hash).unwrap_or(false)).collect()
+    }
+
+    /// Puts what was lost in a conflict in again (see [`crate::conflict_id`]). Durable on return; gives how many
+    /// characters.
+    ///
+    /// # Errors
+    /// [`HubError::UnknownDocument`] when there is no such file, or nothing was lost in such a conflict.
+    pub async fn reinstate(&self, path: &str, conflict: &str) -> Result<usize, HubError> {
+        let doc =
+            self.document_at(path).ok_or_else(|| HubError::UnknownDocument { name: path.to_owned() })?;
+        let conflict = conflict.to_owned();
+        self.ask(doc, |reply| Command::Reinstate { conflict, reply }).await
     }
 
     // ---- text sessions ----
