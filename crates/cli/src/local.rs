@@ -1,23 +1,25 @@
 //! `syncline local`: a hub that finds its peers on this machine.
 
+mod screen;
+mod teller;
+mod view;
+
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use syncline_disk::{Folder, OneFile, RealOptions, RelPath};
 use syncline_engine::catalogue::DocId;
-use syncline_hub::{Founding, Hub, HubEvent};
-use syncline_local::{
-    Counters, Group, Introduction, LocalEvent, Name, Neighbourhood, Options, Registry, Seat, Transport,
-};
+use syncline_hub::{Founding, Hub};
+use syncline_local::{Counters, Group, Introduction, Name, Neighbourhood, Options, Registry, Transport};
 use syncline_net::keep_joined;
 use syncline_protocol::JoinLink;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::args::{LocalArgs, Way};
+use crate::control;
 use crate::failure::Failure;
+use crate::local::teller::Teller;
 use crate::state_dir::{Opened, StateDir, open_folder, root_of};
-use crate::{control, report, serve};
 
 /// What a document begins with if nobody has one.
 const INITIAL: &str = "Hello.\nThis document is shared by everybody who runs `syncline local` here.\nEdit it with any program: every save is merged into everybody's copy.\n";
@@ -54,9 +56,8 @@ pub async fn run(args: LocalArgs, json: bool) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let counters = Arc::new(Counters::default());
     let (events, told) = mpsc::channel(256);
-    let teller =
-        Teller { json, name: name.to_string(), file: shared.file.clone(), seat, counters: counters.clone() };
-    teller.begin(&args, neighbourhood.missing());
+    let parts = (hub.clone(), seat, counters.clone());
+    let teller = Teller::begin(&args, json, shared.file.clone(), parts, neighbourhood.missing())?;
     let options = Options {
         folder: group_id(&args.group, kind),
         batch: args.batch,
@@ -145,99 +146,5 @@ fn first_text(file: &Path) -> Option<String> {
     match std::fs::read(file) {
         Ok(bytes) if bytes != INITIAL.as_bytes() => None,
         _ => Some(INITIAL.to_owned()),
-    }
-}
-
-/// Tells a person or a program what happens.
-struct Teller {
-    json: bool,
-    name: String,
-    file: Option<PathBuf>,
-    seat: Arc<Seat>,
-    counters: Arc<Counters>,
-}
-
-impl Teller {
-    fn begin(&self, args: &LocalArgs, missing: &[String]) {
-        let file = self.file.as_ref().unwrap_or(&args.dir).display().to_string();
-        if self.json {
-            report::json_line(&json!({
-                "user": self.name, "file": file, "group": args.group, "max_users": args.max_users,
-                "missing": missing,
-            }));
-            return;
-        }
-        println!("You are {}; your copy is {file}. Ctrl-C ends it; nothing is lost.", self.name);
-        for missing in missing {
-            println!("{missing}; the other way is used.");
-        }
-    }
-
-    async fn tell_until_interrupted(
-        &self,
-        mut hub_events: broadcast::Receiver<HubEvent>,
-        mut told: mpsc::Receiver<LocalEvent>,
-    ) -> Result<(), Failure> {
-        let interrupted = serve::interrupted()?;
-        tokio::pin!(interrupted);
-        loop {
-            tokio::select! {
-                () = &mut interrupted => return Ok(()),
-                event = hub_events.recv() => match event {
-                    Ok(event) => report::tell(&self.renamed(event), self.json),
-                    Err(broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(broadcast::error::RecvError::Closed) => return Ok(()),
-                },
-                Some(event) = told.recv() => self.tell(&event),
-            }
-        }
-    }
-
-    /// The event, about the file's own name.
-    fn renamed(&self, event: HubEvent) -> HubEvent {
-        let Some(name) = self.file.as_ref().and_then(|file| file.file_name()) else { return event };
-        let name = name.to_string_lossy().into_owned();
-        let own = |path: String| if path == SHARED { name.clone() } else { path };
-        match event {
-            HubEvent::Saved { path, why, changes } => HubEvent::Saved { path: own(path), why, changes },
-            HubEvent::Written { path } => HubEvent::Written { path: own(path) },
-            HubEvent::Conflict { path, winner, loser, lost } => {
-                HubEvent::Conflict { path: own(path), winner, loser, lost }
-            }
-            HubEvent::Held { path } => HubEvent::Held { path: own(path) },
-            HubEvent::Trouble { path, what } => HubEvent::Trouble { path: own(path), what },
-            other => other,
-        }
-    }
-
-    fn tell(&self, event: &LocalEvent) {
-        if self.json {
-            report::json_line(&match event {
-                LocalEvent::Met { user, way } => json!({"event": "met", "user": user, "way": way}),
-                LocalEvent::Synced { user } => json!({"event": "in_step", "user": user}),
-                LocalEvent::Parted { user, why } => json!({"event": "parted", "user": user, "why": why}),
-                LocalEvent::Unreachable { user, why } => {
-                    json!({"event": "unreachable", "user": user, "why": why})
-                }
-                LocalEvent::Settled => {
-                    let neighbours = self.seat.registry().neighbours();
-                    let users: Vec<&str> =
-                        neighbours.iter().map(|neighbour| neighbour.who.name.as_str()).collect();
-                    json!({"synced": true, "users": users})
-                }
-            });
-            return;
-        }
-        let users = self.seat.registry().neighbours().len() + 1;
-        match event {
-            LocalEvent::Met { user, way } => println!("{user} is here ({way}); {users} users."),
-            LocalEvent::Synced { .. } => {}
-            LocalEvent::Parted { user, why } => println!("{user} is gone ({}).", report::safe(why)),
-            LocalEvent::Unreachable { user, why } => {
-                println!("{user} cannot be reached: {}", report::safe(why))
-            }
-            LocalEvent::Settled => println!("In step with everybody."),
-        }
-        let _ = self.counters.changes.load(Ordering::Relaxed);
     }
 }

@@ -14,9 +14,14 @@ pub fn json_line(value: &Value) {
 pub fn tell(event: &HubEvent, json: bool) {
     if json {
         json_line(&as_json(event));
-    } else if let Some(text) = as_text(event) {
-        println!("{} {}", time_of_day(), safe(&text));
+    } else if let Some(line) = line(event) {
+        println!("{line}");
     }
+}
+
+/// An event as a line for a person, with the time; `None`: nothing that people are told.
+pub fn line(event: &HubEvent) -> Option<String> {
+    as_text(event).map(|text| format!("{} {}", time_of_day(), safe(&text)))
 }
 
 /// Without what a terminal would obey: names come from others.
