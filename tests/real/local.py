@@ -125,7 +125,8 @@ def local(run):
         for way in ("mq", "shm"):
             edits = random_edits(run, count, runs if count < 16 else max(1, runs // 2), ["--transport", way])
             report.append(f"{count} users by {way}: {edits} edits")
-    for check in (late, killed, stopped, sixth, long_lines, save_beside_write, strict, last_writer):
+    for check in (late, killed, stopped, sixth, long_lines, save_beside_write, strict, last_writer,
+                  bridged, whole_folder, without_queues, two_accounts):
         report.append(check(run))
     return "; ".join(report)
 
@@ -332,3 +333,153 @@ def conflicts(run, group, index):
     if done.returncode != 0:
         raise Failure(f"conflicts failed: {done.stderr}")
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def bridged(run):
+    """A user who has also joined a server connects everybody here with everybody there."""
+    with Neighbours(run, 2) as group:
+        there = group.base / "server"
+        there.mkdir()
+        (there / "other.txt").write_text("other\n")
+        server = Hub(run.binary, "server", there, group.logs)
+        server.start(["--json", "serve", str(there), "--listen", "127.0.0.1:0"])
+        try:
+            link = server.event("join", 30)["join"]
+            group.start(0, arguments=["--join", link])
+            group.start(1)
+            marks = [group.ledger.mark("bridge") for _ in range(2)]
+            with open(group.path(1), "a") as file:
+                file.write(f"{marks[0]}\n")
+            shared = there / "document.txt"
+
+            def arrived(path, mark):
+                return lambda: None if mark in (content(path) or b"").decode() else f"{mark} is not in {path}"
+
+            holds(arrived(shared, marks[0]), 30, group.users)
+            with open(shared, "a") as file:
+                file.write(f"{marks[1]}\n")
+            holds(arrived(group.path(1), marks[1]), 30, group.users)
+            group.equal(10)
+            if (group.folder / "other.txt").exists():
+                raise Failure("a user of one document got another file")
+        finally:
+            server.stop()
+    return "a user who has joined a server bridges"
+
+
+def whole_folder(run):
+    """All files of a folder, instead of one document."""
+    with Neighbours(run, 2) as group:
+        folders = [group.base / name for name in ("one", "two")]
+        for folder, user in zip(folders, group.users):
+            (folder / "sub").mkdir(parents=True)
+            (folder / "same.txt").write_text("the same for both\n")
+            (folder / "sub" / f"{folder.name}.txt").write_text(f"only {folder.name}\n")
+            user.start(["--json", "local", user.name, "--folder", "--dir", str(folder), "--group", group.group])
+        for user in group.users:
+            user.event("synced", 60)
+
+        def problem():
+            trees = [{str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.txt")
+                      if ".syncline" not in path.parts} for folder in folders]
+            wanted = {"same.txt", "sub/one.txt", "sub/two.txt"}
+            return None if trees[0] == trees[1] and set(trees[0]) == wanted else f"{trees}"
+
+        holds(problem, 20, group.users)
+        if (folders[0] / "same.txt").read_text() != "the same for both\n":
+            raise Failure("a text that both had was doubled")
+        # Made at one path by both at once: one file with the lines of both.
+        for folder in folders:
+            (folder / "new.txt").write_text(f"by {folder.name}\n")
+
+        def joined():
+            texts = [content(folder / "new.txt") for folder in folders]
+            both = texts[0] == texts[1] and texts[0] and sorted(texts[0].split()) == [b"by", b"by", b"one", b"two"]
+            return None if both else f"{texts}"
+
+        holds(joined, 30, group.users)
+    Path(f"/dev/shm/syncline-{os.geteuid()}-{group.group}.folder").unlink(missing_ok=True)
+    return "whole folders"
+
+
+def without_queues(run):
+    """Where no message queue can be had, shared memory is used, and that is said."""
+    if not shutil.which("prlimit"):
+        return "SKIPPED: no message queues (prlimit is missing)"
+    with Neighbours(run, 2) as group:
+        for user in group.users:
+            arguments = ["local", user.name, "--dir", str(group.folder), "--group", group.group]
+            user.binary = "prlimit"
+            user.start(["--msgqueue=0:0", run.binary, "--json", *arguments])
+        for user in group.users:
+            missing = user.event("missing", 30)["missing"]
+            if len(missing) != 1 or "message queue" not in missing[0]:
+                raise Failure(f"nothing was said of the missing queues: {missing}")
+            user.event("synced", 30)
+        group.edit(random.Random(run.seed), 0)
+        group.equal(20)
+        refused = subprocess.run(["prlimit", "--msgqueue=0:0", run.binary, "local", "third", "--transport", "mq",
+                                  "--dir", str(group.folder), "--group", group.group], capture_output=True, text=True, timeout=30)
+        if refused.returncode == 0 or "--transport" not in refused.stderr:
+            raise Failure(f"--transport mq without queues: {refused.returncode}, {refused.stderr!r}")
+    return "without message queues"
+
+
+INTRUDER = """
+import ctypes, os, socket, sys
+libc = ctypes.CDLL(None, use_errno=True)
+group = sys.argv[1]
+try:
+    open(f"/dev/shm/syncline-0-{group}.doc", "rb")
+    print("the registry can be read")
+except PermissionError:
+    pass
+for flags in (os.O_RDONLY, os.O_WRONLY):
+    if libc.mq_open(f"/syncline-0-{group}.doc-user_1".encode(), flags | os.O_NONBLOCK) >= 0 or ctypes.get_errno() != 13:
+        print("the message queue can be opened, or is not there", ctypes.get_errno())
+for generation in range(1, 9):
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    peer.settimeout(5)
+    try:
+        peer.connect(chr(0) + f"syncline-0-{group}.doc-0-{generation}")
+    except OSError:
+        continue
+    try:
+        peer.sendall(b"SYLR" + bytes(20))
+        if peer.recv(1):
+            print("the socket let another account in")
+    except ConnectionError:
+        pass
+    print("refused at the socket")
+"""
+
+
+def two_accounts(run):
+    """Another account can neither read nor take part."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        return "SKIPPED: two accounts (takes root and setpriv)"
+    stranger = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    with Neighbours(run, 1) as group:
+        group.start(0)
+        group.base.chmod(0o755)
+        place = Path(tempfile.mkdtemp(prefix="syncline-stranger-", dir=run.work))
+        place.chmod(0o777)
+        binary = place / "syncline"
+        shutil.copy(run.binary, binary)
+        binary.chmod(0o755)
+        try:
+            tried = subprocess.run([*stranger, sys.executable, "-c", INTRUDER, group.group], capture_output=True, text=True, timeout=30)
+            if tried.stdout.split("\n") != ["refused at the socket", ""] or tried.returncode != 0:
+                raise Failure(f"another account: {tried.stdout!r} {tried.stderr!r}")
+            # The same name and group, by another account: another neighbourhood.
+            other = Hub(stranger[0], "stranger", place, group.logs)
+            other.start([*stranger[1:], str(binary), "--json", "local", "user_1", "--dir", str(place), "--group", group.group])
+            try:
+                if other.event("synced", 30)["users"] != []:
+                    raise Failure("another account is in the same neighbourhood")
+            finally:
+                other.stop()
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+            Path(f"/dev/shm/syncline-65534-{group.group}.doc").unlink(missing_ok=True)
+    return "another account is kept out"

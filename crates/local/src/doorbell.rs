@@ -85,7 +85,7 @@ impl Spin {
     }
 
     /// Never spins.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "measure"))]
     pub fn none() -> Spin {
         Spin { looks: 0, most: 0 }
     }

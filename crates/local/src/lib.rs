@@ -32,3 +32,7 @@ pub use error::LocalError;
 pub use name::{Group, MAX_NAME, Name};
 pub use neighbourhood::{LocalEvent, Neighbourhood, Options, Transport};
 pub use registry::{Abilities, Introduction, MAX_USERS, Neighbour, Registry, Seat};
+
+/// The ring and the doorbell by themselves, for the benchmarks.
+#[cfg(feature = "measure")]
+pub mod measure;

@@ -250,6 +250,7 @@ impl Neighbourhood {
             refused: HashMap::new(),
             started: Instant::now(),
             settled: false,
+            eldest: false,
         };
         let mut accepting: JoinSet<Option<Offered>> = JoinSet::new();
         let mut look = interval(LOOK);
@@ -351,6 +352,8 @@ struct Running {
     refused: HashMap<usize, u32>,
     started: Instant,
     settled: bool,
+    /// Nobody who is here came before us.
+    eldest: bool,
 }
 
 impl Running {
@@ -458,7 +461,14 @@ impl Running {
             queue::remove(registry.group(), &dead);
         }
         let ticket = self.context.seat.ticket();
-        for neighbour in registry.neighbours() {
+        let neighbours = registry.neighbours();
+        // Of files made at one path by two users the eldest makes one; with a server, it does.
+        let eldest = !self.context.bridged && neighbours.iter().all(|other| other.ticket > ticket);
+        if std::mem::replace(&mut self.eldest, eldest) != eldest {
+            let hub = self.context.hub.clone();
+            tokio::spawn(async move { hub.set_resolving(eldest).await });
+        }
+        for neighbour in neighbours {
             let known =
                 self.peers.get(&neighbour.slot).is_some_and(|peer| peer.generation == neighbour.generation);
             let later = self.redial.get(&neighbour.slot).is_some_and(|(at, _)| *at > Instant::now());
