@@ -205,7 +205,7 @@ mod tests {
             "user_1",
             "user_1_doc.txt",
             "line 1 ",
-            "line 13",
+            "line 12",
             "user_5 shared memory",
             "5 users",
             "changes",
@@ -218,7 +218,7 @@ mod tests {
         ] {
             assert!(screen.contains(seen), "{seen} is not on the screen:\n{screen}");
         }
-        assert!(!screen.contains("event 13") && !screen.contains("line 15 "));
+        assert!(!screen.contains("event 13") && !screen.contains("line 13"));
     }
 
     #[test]
