@@ -42,6 +42,18 @@ class Ledger:
         with self.lock:
             return sum(len(markers) for markers in self.written.values()) + len(self.exact)
 
+    def problem_in(self, data):
+        """As `problem`, of one text that holds everything that was ever written."""
+        with self.lock:
+            markers = set().union(*self.written.values())
+        # Two words that were put in at one place may share a blank, or have none between them.
+        counts = Counter(re.findall(r"mk[a-z]{1,12}?[0-9]{6}[a-z]{6}", data.decode(errors="replace")))
+        lost = sorted(markers - counts.keys())
+        doubled = sorted(marker for marker, times in counts.items() if times > 1)
+        if lost or doubled:
+            return f"{len(lost)} of {len(markers)} marks lost {lost[:3]}, {len(doubled)} doubled {doubled[:3]}"
+        return None
+
     def problem(self, folders):
         """In words, what is lost or doubled; None when nothing is."""
         with self.lock:

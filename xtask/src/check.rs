@@ -46,6 +46,7 @@ const SHORTENED: &[&[&str]] = &[
     &["kill9", "--tries", "8"],
     &["offline", "--tries", "30"],
     &["diffsync", "--tries", "15"],
+    &["local", "--tries", "2"],
     &["many", "--tries", "1000"],
 ];
 

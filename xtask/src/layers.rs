@@ -18,9 +18,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("disk", &["lease"]),
     ("hub", &["engine", "protocol", "store", "disk"]),
     ("net", &["engine", "protocol", "hub"]),
-    ("cli", &["engine", "protocol", "store", "lease", "disk", "hub", "net"]),
-    ("sim", &["engine", "protocol", "store", "lease", "disk", "hub", "net", "cli"]),
-    ("bench", &["engine", "protocol", "store", "lease", "disk", "hub", "net", "cli", "sim"]),
+    ("local", &["protocol", "hub"]),
+    ("cli", &["engine", "protocol", "store", "lease", "disk", "hub", "net", "local"]),
+    ("sim", &["engine", "protocol", "store", "lease", "disk", "hub", "net", "local", "cli"]),
+    ("bench", &["engine", "protocol", "store", "lease", "disk", "hub", "net", "local", "cli", "sim"]),
     ("xtask", &[]),
 ];
 

@@ -29,7 +29,7 @@ The project's own commands.
         Builds Syncline and serves a folder of sample files until Ctrl-C.
 
     cargo xtask bench NAME [ARGUMENT...]
-        Runs one benchmark in release mode: `files` or `diffsync`.
+        Runs one benchmark in release mode: `files`, `diffsync` or `local`.
 
     cargo xtask sim --seeds N [--seed S]
         Runs the simulator over N seeds, or one seed again.

@@ -108,7 +108,7 @@ impl Text {
 
 /// How a program saves.
 #[derive(Clone, Copy)]
-enum Way<'a> {
+pub enum Way<'a> {
     /// It truncates the file and writes it.
     InPlace,
     /// It renames a finished file (prepared in this directory) over it.
@@ -134,20 +134,19 @@ fn save(path: &Path, bytes: &[u8], way: Way<'_>) -> std::io::Result<Instant> {
     }
 }
 
-/// Saves a file in A again and again and waits for the bytes in B.
-fn latencies(
-    pair: &Pair,
-    name: &str,
+/// Saves a file again and again and waits for the bytes in the other one.
+pub fn latencies(
+    path: &Path,
+    other: &Path,
     mut text: Text,
     rounds: usize,
     way: Way<'_>,
 ) -> Fallible<Vec<Duration>> {
-    let path = pair.a.join(name);
-    let mut arrival = Arrival::watch(&pair.b.join(name))?;
+    let mut arrival = Arrival::watch(other)?;
     let mut times = Vec::with_capacity(rounds);
     for round in 0..rounds {
         text.change(round);
-        let begun = save(&path, text.as_bytes(), way)?;
+        let begun = save(path, text.as_bytes(), way)?;
         let there = arrival.wait_for(text.as_bytes(), PATIENCE)?;
         times.push(there - begun);
         std::thread::sleep(PACE.saturating_sub(begun.elapsed()));
@@ -224,9 +223,27 @@ impl Bench {
             fs::write(a.join("large.txt"), Text::of(LARGE).as_bytes())
         })?;
         let (rounds, large_rounds) = (self.plan.rounds, self.plan.large_rounds);
-        let in_place = latencies(&pair, "in-place.txt", Text::of(SMALL), rounds, Way::InPlace)?;
-        let by_rename = latencies(&pair, "by-rename.txt", Text::of(SMALL), rounds, Way::ByRename(&pair.a))?;
-        let large = latencies(&pair, "large.txt", Text::of(LARGE), large_rounds, Way::InPlace)?;
+        let in_place = latencies(
+            &pair.a.join("in-place.txt"),
+            &pair.b.join("in-place.txt"),
+            Text::of(SMALL),
+            rounds,
+            Way::InPlace,
+        )?;
+        let by_rename = latencies(
+            &pair.a.join("by-rename.txt"),
+            &pair.b.join("by-rename.txt"),
+            Text::of(SMALL),
+            rounds,
+            Way::ByRename(&pair.a),
+        )?;
+        let large = latencies(
+            &pair.a.join("large.txt"),
+            &pair.b.join("large.txt"),
+            Text::of(LARGE),
+            large_rounds,
+            Way::InPlace,
+        )?;
         drop(pair);
         let small_floor = floor::commits_and_save(&self.place, SMALL, rounds)?;
         let large_floor = floor::commits_and_save(&self.place, LARGE, large_rounds)?;
@@ -295,7 +312,13 @@ impl Bench {
         let pair = Pair::start(&self.binary, &self.place, |a| {
             fs::write(a.join("big.txt"), Text::of(len).as_bytes())
         })?;
-        let times = latencies(&pair, "big.txt", Text::of(len), rounds, Way::ByRename(&pair.beside))?;
+        let times = latencies(
+            &pair.a.join("big.txt"),
+            &pair.b.join("big.txt"),
+            Text::of(len),
+            rounds,
+            Way::ByRename(&pair.beside),
+        )?;
         let copy = pair.beside.join("big.txt");
         fs::copy(pair.a.join("big.txt"), &copy)?;
         let floor = Summary::of(&floor::read_and_write(&copy, rounds.max(3))?);

@@ -151,6 +151,38 @@ impl Served {
     }
 }
 
+/// So many local users in one folder, all in step.
+pub struct LocalUsers {
+    pub users: Vec<Hub>,
+    /// Each one's copy of the document.
+    pub copies: Vec<PathBuf>,
+    /// Removed after the hubs have left.
+    _dir: TempDir,
+}
+
+impl LocalUsers {
+    /// Starts them one after the other. `place` is on the file system to be measured, `way` is `mq` or `shm`.
+    pub fn start(binary: &Path, place: &Path, count: usize, way: &str) -> Fallible<LocalUsers> {
+        let dir = tempfile::Builder::new().prefix("bench-local-").tempdir_in(place)?;
+        let folder = dir.path().join("docs");
+        fs::create_dir(&folder)?;
+        let (group, most) = (format!("bench{}.{way}{count}", std::process::id()), count.max(5).to_string());
+        let (mut users, mut copies) = (Vec::new(), Vec::new());
+        for number in 1..=count {
+            let name = format!("user_{number}");
+            let words =
+                ["--json", "local", &name, "--group", &group, "--transport", way, "--max-users", &most];
+            let mut arguments: Vec<&OsStr> = words.into_iter().map(OsStr::new).collect();
+            arguments.extend([OsStr::new("--dir"), folder.as_os_str()]);
+            let mut user = Hub::start(binary, &arguments, dir.path().join(format!("{name}.log")))?;
+            user.wait_for("synced")?;
+            users.push(user);
+            copies.push(folder.join(format!("{name}_doc.txt")));
+        }
+        Ok(LocalUsers { users, copies, _dir: dir })
+    }
+}
+
 /// A served folder A and a joined folder B, in step.
 pub struct Pair {
     pub joined: Hub,

@@ -5,6 +5,7 @@ mod diffsync;
 mod files;
 mod floor;
 mod hubs;
+mod local;
 mod machine;
 mod percentiles;
 mod table;
@@ -27,6 +28,10 @@ Benchmarks of Syncline, run in release mode.
     cargo xtask bench diffsync [--quick]
         Differential synchronisation: steps in process for texts from 18 B to 1 MB, from client to client over
         TCP, and 1,000 clients on one document.
+
+    cargo xtask bench local [--quick]
+        Users of one machine: from a save to another user's file by message queues and by shared memory, a
+        message through a ring to a sleeping reader, events through a ring, memory and processor time of a user.
 ";
 
 fn main() -> ExitCode {
@@ -34,6 +39,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["diffsync", rest @ ..] => diffsync::run(rest),
+        ["local", rest @ ..] => local::run(rest),
         ["files", rest @ ..] => files::run(rest),
         _ => {
             eprint!("{HELP}");

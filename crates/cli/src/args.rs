@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Keeps text files live: people and programs share a folder of ordinary files, and every save merges,
 /// character by character. Nothing anyone wrote is lost.
@@ -19,6 +20,7 @@ pub struct Args {
 const EXAMPLES: &str = "Examples:
   syncline serve notes/                        share a folder; prints the link to join it
   syncline join 'syncline://HOST:PORT/#k=…' ~/notes    keep a live copy of it
+  syncline local user_1                        edit together on this machine, without a server
   syncline connect 127.0.0.1:7421 a.txt        edit one file of it from a terminal or a script
   syncline status notes/                       what runs there and what it holds
   syncline restore notes/lost.txt              bring a deleted file back";
@@ -39,6 +41,9 @@ pub enum Verb {
         /// Also serve diff-sync clients, one JSON message a line (docs/protocols/diffsync.md).
         #[arg(long, value_name = "ADDR")]
         diffsync: Option<SocketAddr>,
+        /// What becomes of changes that two people made at one place without knowing of each other's.
+        #[arg(long, default_value = "merge")]
+        on_conflict: OnConflict,
     },
     /// Keep a live copy of a shared folder. A folder that has files already is merged by text; nothing in
     /// it is destroyed.
@@ -51,7 +56,16 @@ pub enum Verb {
         /// Where the copy is to be.
         #[arg(default_value = "shared")]
         dir: PathBuf,
+        /// What becomes of changes that two people made at one place without knowing of each other's.
+        #[arg(long, default_value = "merge")]
+        on_conflict: OnConflict,
     },
+    /// Edit one document together with others on this machine, without a server. Each has a copy, a file
+    /// `NAME_doc.txt`, to edit with any program; every save is merged into all of them.
+    #[command(
+        after_help = "Examples:\n  syncline local user_1                      in one terminal\n  syncline local user_2                      in another; then edit user_1_doc.txt and user_2_doc.txt\n  syncline local ann --dir notes --folder    all files of a folder, not one document\n  syncline local ann --join 'syncline://…'   and with others elsewhere, at the same time"
+    )]
+    Local(LocalArgs),
     /// Edit one document from a terminal or a script, by differential synchronisation. Others' changes come in
     /// while you type; what you type without a connection is sent when it is back.
     #[command(
@@ -98,11 +112,112 @@ pub enum Verb {
         #[arg(long, value_name = "N", default_value_t = 100)]
         newest: usize,
     },
+    /// List where two people changed one place of a file without knowing of each other's change, who won, and what
+    /// the other had written; or put that in again.
+    #[command(
+        after_help = "Examples:\n  syncline conflicts notes/a.txt\n  syncline conflicts user_1_doc.txt --restore 1f3a9c02:17"
+    )]
+    Conflicts {
+        /// The file.
+        file: PathBuf,
+        /// Puts what was lost in this conflict in again, after the place where it was.
+        #[arg(long, value_name = "ID")]
+        restore: Option<String>,
+    },
     /// Say how each save of a file was understood.
     Why {
         /// The file.
         file: PathBuf,
     },
+}
+
+/// How to take part on this machine.
+#[derive(clap::Args, Debug)]
+pub struct LocalArgs {
+    /// Who you are: 1 to 32 letters, digits, '-', '_' and '.'.
+    pub name: String,
+    /// Where the copy is.
+    #[arg(long, default_value = ".")]
+    pub dir: PathBuf,
+    /// Share all files of the folder instead of one document.
+    #[arg(long)]
+    pub folder: bool,
+    /// How many may take part, at most 64.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub max_users: u8,
+    /// Broadcast after so many operations (changed places).
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+    /// Broadcast at the latest so many milliseconds after the last broadcast; `never`: only when there are as many
+    /// operations.
+    #[arg(long, value_name = "T", default_value = "2", value_parser = flush)]
+    pub flush_ms: Flush,
+    /// Look at the file this often (`2s`, `500ms`) instead of being told of changes by the kernel.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub poll: Option<Duration>,
+    /// What becomes of changes that two people made at one place without knowing of each other's.
+    #[arg(long, default_value = "merge")]
+    pub on_conflict: OnConflict,
+    /// By which way to reach the others. Without it: shared memory where both sides have it, otherwise queues.
+    #[arg(long)]
+    pub transport: Option<Way>,
+    /// Only those who name the same group meet.
+    #[arg(long, default_value = "default")]
+    pub group: String,
+    /// Join a shared folder elsewhere at the same time: everybody here is then connected with everybody there.
+    #[arg(long, value_name = "LINK")]
+    pub join: Option<String>,
+}
+
+/// When what waits is broadcast though it is not much.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flush(pub Option<Duration>);
+
+/// What becomes of conflicts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum OnConflict {
+    /// Both changes stay.
+    Merge,
+    /// The later one stays; `syncline conflicts` lists what went, and brings it back.
+    LastWriterWins,
+}
+
+impl From<OnConflict> for syncline_hub::Policy {
+    fn from(answer: OnConflict) -> Self {
+        match answer {
+            OnConflict::Merge => Self::Merge,
+            OnConflict::LastWriterWins => Self::LastWriterWins,
+        }
+    }
+}
+
+/// By which way users reach each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Way {
+    /// POSIX message queues.
+    Mq,
+    /// Shared memory.
+    Shm,
+}
+
+fn flush(text: &str) -> Result<Flush, String> {
+    if text == "never" {
+        return Ok(Flush(None));
+    }
+    let wrong = |_| "a number of milliseconds, or never".to_owned();
+    text.parse::<u32>().map(|ms| Flush(Some(Duration::from_millis(u64::from(ms))))).map_err(wrong)
+}
+
+/// `2s`, `500ms`, or a number of seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, Duration::from_millis(1)),
+        None => (text.strip_suffix('s').unwrap_or(text), Duration::from_secs(1)),
+    };
+    match number.parse::<u32>() {
+        Ok(number) if (1..=86_400_000).contains(&number) => Ok(unit * number),
+        _ => Err("a time such as 2s or 500ms".to_owned()),
+    }
 }
 
 /// What to do about deletions that were held back.

@@ -17,13 +17,13 @@ const QUESTION: u64 = 16 << 10;
 /// How long a question may take to arrive, and an answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn socket_of(root: &Path) -> PathBuf {
-    state_path(root).join("control.sock")
+fn socket_in(state: &Path) -> PathBuf {
+    state.join("control.sock")
 }
 
 /// Answers questions about a hub until it closes. `facts` are what only the program knows (addresses).
-pub fn listen(root: &Path, hub: Hub, facts: Value) {
-    let path = socket_of(root);
+pub fn listen(state: &Path, hub: Hub, facts: Value) {
+    let path = socket_in(state);
     // Left by a hub that was killed; we hold the folder's lock.
     let _ = std::fs::remove_file(&path);
     let listener = match UnixListener::bind(&path) {
@@ -71,6 +71,10 @@ async fn answer(stream: UnixStream, hub: &Hub, facts: &Value) -> std::io::Result
             Ok(()) => json!({"ok": true}),
             Err(error) => json!({"error": error.to_string()}),
         },
+        "reinstate" => match hub.reinstate(&text("path"), &text("conflict")).await {
+            Ok(characters) => json!({"ok": true, "characters": characters}),
+            Err(error) => json!({"error": error.to_string()}),
+        },
         "deletions" => match hub.decide_brake(text("answer") == "pass-on").await {
             Ok(files) => json!({"ok": true, "files": files}),
             Err(error) => json!({"error": error.to_string()}),
@@ -82,7 +86,12 @@ async fn answer(stream: UnixStream, hub: &Hub, facts: &Value) -> std::io::Result
 
 /// Asks the hub that runs on a folder; `None` if none runs.
 pub async fn ask(root: &Path, question: Value) -> Option<Value> {
-    let stream = UnixStream::connect(socket_of(root)).await.ok()?;
+    ask_at(&state_path(root), question).await
+}
+
+/// Asks the hub that has a state directory; `None` if none runs.
+pub async fn ask_at(state: &Path, question: Value) -> Option<Value> {
+    let stream = UnixStream::connect(socket_in(state)).await.ok()?;
     let (read, mut write) = stream.into_split();
     write.write_all(format!("{question}\n").as_bytes()).await.ok()?;
     let mut line = String::new();
@@ -105,7 +114,8 @@ pub fn shared_folder_of(file: &Path) -> Result<(PathBuf, String), Failure> {
     ))
 }
 
-fn show(answer: Option<Value>, done: &str, json: bool) -> Result<(), Failure> {
+/// Tells what a hub answered.
+pub fn show(answer: Option<Value>, done: &str, json: bool) -> Result<(), Failure> {
     let answer = answer.ok_or_else(|| {
         Failure::other("no hub runs on this folder", "start it with `syncline serve` or `syncline join`")
     })?;

@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 use syncline_hub::HubError;
+use syncline_local::LocalError;
 use syncline_store::{LockError, StoreError};
 
 /// Wrong use: a bad link, a public address without protection, a port in use.
@@ -61,6 +62,29 @@ impl From<LockError> for Failure {
                 pid: *pid,
             },
             LockError::Io { .. } => Failure::other(error.to_string(), "is the folder writable?"),
+        }
+    }
+}
+
+impl From<LocalError> for Failure {
+    fn from(error: LocalError) -> Failure {
+        let what = error.to_string();
+        match &error {
+            LocalError::BadName { .. } => Failure::usage(what, ""),
+            LocalError::Full { .. } => Failure {
+                code: LOCKED,
+                ..Failure::other(what, "wait until somebody leaves, or allow more with --max-users N")
+            },
+            LocalError::NameTaken { pid, .. } => Failure {
+                code: LOCKED,
+                pid: Some(*pid),
+                ..Failure::other(what, "choose another name, or end that process first")
+            },
+            LocalError::NoCarriage { .. } => Failure::other(what, "try another --transport"),
+            LocalError::Foreign { .. } | LocalError::Unknown { .. } => {
+                Failure::other(what, "choose another --group, or have it removed from /dev/shm")
+            }
+            LocalError::Io { .. } => Failure::other(what, ""),
         }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use syncline_hub::Hub;
+use syncline_hub::{Hub, Policy};
 use syncline_net::{JoinEvent, NetError, keep_joined};
 use syncline_protocol::JoinLink;
 use syncline_protocol::replica::LinkEvent;
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const STUCK: Duration = Duration::from_secs(10);
 
 /// Runs until interrupted.
-pub async fn run(link: &str, dir: &Path, json: bool) -> Result<(), Failure> {
+pub async fn run(link: &str, dir: &Path, policy: Policy, json: bool) -> Result<(), Failure> {
     let link = JoinLink::parse(link).map_err(|error| Failure::usage(error.to_string(), ""))?;
     if !dir.exists() {
         std::fs::create_dir_all(dir)
@@ -44,10 +44,10 @@ pub async fn run(link: &str, dir: &Path, json: bool) -> Result<(), Failure> {
         }
     }
     let state = StateDir::open(&root)?;
-    let hub = state.open_hub(None, true).await?;
+    let hub = state.open_hub(None, true, policy).await?;
     let events = hub.events();
     let place = link.place();
-    control::listen(&root, hub.clone(), json!({"role": "joined", "peer": place}));
+    control::listen(state.path(), hub.clone(), json!({"role": "joined", "peer": place}));
     let (stop, stopped) = watch::channel(false);
     let (link_events, told) = mpsc::channel(256);
     let dialing = tokio::spawn(keep_joined(hub.clone(), link, link_events, stopped));

@@ -1,10 +1,13 @@
 //! The `syncline` command.
 
 mod args;
+mod conflicts;
 mod connect;
 mod control;
 mod failure;
+mod history;
 mod join;
+mod local;
 mod log;
 mod progress;
 mod report;
@@ -37,8 +40,11 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> Result<(), Failure> {
     let json = args.json;
     match args.verb {
-        Verb::Serve { path, listen, diffsync } => serve::run(&path, listen, diffsync, json).await,
-        Verb::Join { link, dir } => join::run(&link, &dir, json).await,
+        Verb::Serve { path, listen, diffsync, on_conflict } => {
+            serve::run(&path, listen, diffsync, on_conflict.into(), json).await
+        }
+        Verb::Join { link, dir, on_conflict } => join::run(&link, &dir, on_conflict.into(), json).await,
+        Verb::Local(args) => local::run(args, json).await,
         Verb::Connect { place, doc, token_file, name } => {
             connect::run(&place, doc, token_file.as_deref(), name, json).await
         }
@@ -46,6 +52,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         Verb::Restore { file } => control::restore(&file, json).await,
         Verb::Deletions { answer, path } => control::deletions(answer, &path, json).await,
         Verb::Log { file, newest } => log::run(&file, newest, json),
+        Verb::Conflicts { file, restore } => conflicts::run(&file, restore.as_deref(), json).await,
         Verb::Why { file } => status::why(&file, json).await,
     }
 }

@@ -14,9 +14,14 @@ pub fn json_line(value: &Value) {
 pub fn tell(event: &HubEvent, json: bool) {
     if json {
         json_line(&as_json(event));
-    } else if let Some(text) = as_text(event) {
-        println!("{} {}", time_of_day(), safe(&text));
+    } else if let Some(line) = line(event) {
+        println!("{line}");
     }
+}
+
+/// An event as a line for a person, with the time; `None`: nothing that people are told.
+pub fn line(event: &HubEvent) -> Option<String> {
+    as_text(event).map(|text| format!("{} {}", time_of_day(), safe(&text)))
 }
 
 /// Without what a terminal would obey: names come from others.
@@ -39,7 +44,12 @@ fn as_json(event: &HubEvent) -> Value {
     match event {
         HubEvent::Scanning { done, total } => json!({"event": "scanning", "done": done, "total": total}),
         HubEvent::Created { path } => json!({"event": "created", "path": path}),
-        HubEvent::Saved { path, why } => json!({"event": "saved", "path": path, "why": why}),
+        HubEvent::Saved { path, why, changes } => {
+            json!({"event": "saved", "path": path, "why": why, "changes": changes})
+        }
+        HubEvent::Conflict { path, winner, loser, lost } => {
+            json!({"event": "conflict", "path": path, "winner": winner, "loser": loser, "lost": lost})
+        }
         HubEvent::Written { path } => json!({"event": "written", "path": path}),
         HubEvent::Deleted { path } => json!({"event": "deleted", "path": path}),
         HubEvent::Renamed { from, to } => json!({"event": "renamed", "from": from, "to": to}),
@@ -56,7 +66,14 @@ fn as_text(event: &HubEvent) -> Option<String> {
     Some(match event {
         HubEvent::Scanning { .. } => return None,
         HubEvent::Created { path } => format!("{path}  new"),
-        HubEvent::Saved { path, why } => format!("{path}  saved ({why})"),
+        HubEvent::Saved { path, why, .. } => format!("{path}  saved ({why})"),
+        HubEvent::Conflict { path, winner, loser, lost } if lost.is_empty() => {
+            format!("{path}  {winner} and {loser} changed one place: {winner} wins")
+        }
+        HubEvent::Conflict { path, winner, loser, lost } => {
+            let lost: String = lost.chars().take(40).collect();
+            format!("{path}  {winner} wins over {loser}, whose {lost:?} goes (syncline conflicts)")
+        }
         HubEvent::Written { path } => format!("{path}  updated"),
         HubEvent::Deleted { path } => format!("{path}  deleted (syncline restore brings it back)"),
         HubEvent::Renamed { from, to } => format!("{from}  renamed to {to}"),

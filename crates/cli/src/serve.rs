@@ -3,7 +3,7 @@
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::Path;
-use syncline_hub::{Hub, HubEvent};
+use syncline_hub::{Hub, HubEvent, Policy};
 use syncline_net::{Access, check_bind};
 use syncline_protocol::JoinLink;
 use tokio::net::{TcpListener, TcpSocket};
@@ -23,6 +23,7 @@ pub async fn run(
     path: &Path,
     listen: Option<SocketAddr>,
     diffsync: Option<SocketAddr>,
+    policy: Policy,
     json: bool,
 ) -> Result<(), Failure> {
     for address in [listen, diffsync].into_iter().flatten() {
@@ -36,7 +37,7 @@ pub async fn run(
     let lines_at = lines_at.map_err(|error| Failure::other(error.to_string(), ""))?;
     let address = listener.local_addr().map_err(|error| Failure::other(error.to_string(), ""))?;
     let access = Access::new(state.secret("token")?, state.secret("content-capability")?);
-    let hub = state.open_hub(only, false).await?;
+    let hub = state.open_hub(only, false, policy).await?;
     let events = hub.events();
     scan(&hub, json).await?;
     let host = address.ip().to_string();
@@ -48,7 +49,7 @@ pub async fn run(
     if let Some(lines_at) = lines_at {
         facts["diffsync"] = json!(lines_at.to_string());
     }
-    control::listen(&root, hub.clone(), facts);
+    control::listen(state.path(), hub.clone(), facts);
     let (stop, stopped) = watch::channel(false);
     if let Some(lines) = lines {
         tokio::spawn(syncline_net::serve_lines(lines, hub.clone(), access.clone(), stopped.clone()));

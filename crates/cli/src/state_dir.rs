@@ -6,16 +6,20 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use syncline_disk::{RealFolder, RealOptions, RelPath, STATE_DIR};
-use syncline_hub::{Hub, Options};
+use syncline_disk::{Folder, RealFolder, RealOptions, RelPath, STATE_DIR};
+use syncline_hub::{Founding, Hub, Options, Policy};
 use syncline_protocol::Token;
 use syncline_store::{FolderLock, Log, Opener, SqliteLog};
 
 use crate::failure::Failure;
 
-/// The state of one shared folder, locked for this process.
+/// The journal's name in a state directory.
+pub const JOURNAL: &str = "journal.db";
+
+/// The state of one shared folder, or of one user's document in a folder, locked for this process.
 pub struct StateDir {
     root: PathBuf,
+    path: PathBuf,
     _lock: FolderLock,
 }
 
@@ -24,24 +28,39 @@ pub fn state_path(root: &Path) -> PathBuf {
     root.join(STATE_DIR)
 }
 
+/// Where the state of a local user's document in a folder is.
+pub fn user_state_path(root: &Path, user: &str) -> PathBuf {
+    state_path(root).join("local").join(user)
+}
+
 impl StateDir {
     /// Makes the state of a folder if it is missing, and locks it.
     pub fn open(root: &Path) -> Result<StateDir, Failure> {
-        let path = state_path(root);
-        let fail = |error: std::io::Error| {
+        StateDir::open_at(root, state_path(root))
+    }
+
+    /// The same for a local user's document: several users may have one each in one folder.
+    pub fn open_for_user(root: &Path, user: &str) -> Result<StateDir, Failure> {
+        StateDir::open_at(root, user_state_path(root, user))
+    }
+
+    fn open_at(root: &Path, path: PathBuf) -> Result<StateDir, Failure> {
+        let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(&path);
+        made.map_err(|error| {
             Failure::other(format!("{}: {error}", path.display()), "is the folder writable?")
-        };
-        match fs::DirBuilder::new().mode(0o700).create(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(fail(error)),
-            _ => {}
-        }
+        })?;
         let lock = FolderLock::acquire(&path.join("lock"))?;
-        Ok(StateDir { root: root.to_owned(), _lock: lock })
+        Ok(StateDir { root: root.to_owned(), path, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A secret that is kept in a file of its own which only this user can read; drawn the first time.
     pub fn secret(&self, name: &str) -> Result<Token, Failure> {
-        let path = state_path(&self.root).join(name);
+        let path = self.path.join(name);
         let fail = |what: String| {
             Failure::other(format!("{}: {what}", path.display()), "remove it to draw a new one")
         };
@@ -62,9 +81,18 @@ impl StateDir {
     }
 
     /// Opens the hub on the folder.
-    pub async fn open_hub(&self, only: Option<RelPath>, joined: bool) -> Result<Hub, Failure> {
-        let folder = RealFolder::open(&self.root, RealOptions::default());
-        let folder = folder.map_err(|error| Failure::other(error.to_string(), ""))?;
+    pub async fn open_hub(
+        &self,
+        only: Option<RelPath>,
+        joined: bool,
+        policy: Policy,
+    ) -> Result<Hub, Failure> {
+        let folder = Arc::new(open_folder(&self.root, RealOptions::default())?);
+        self.open_hub_on(folder, Opened { only, joined, policy, ..Opened::default() }).await
+    }
+
+    /// Opens a hub with this state on some folder.
+    pub async fn open_hub_on(&self, folder: Arc<dyn Folder>, opened: Opened) -> Result<Hub, Failure> {
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(|error| Failure::other(error.to_string(), ""))?;
         let name = self
@@ -72,17 +100,39 @@ impl StateDir {
             .file_name()
             .map_or_else(|| "shared".to_owned(), |name| name.to_string_lossy().into_owned());
         let options = Options {
-            folder: Arc::new(folder),
-            log: opener(&self.root),
-            only,
+            folder,
+            log: opener_at(&self.path),
+            only: opened.only,
             name,
-            joined,
+            joined: opened.joined,
+            founding: opened.founding,
+            policy: opened.policy,
             seed: u64::from_le_bytes(seed),
             clock: Arc::new(now_ms),
-            author: machine_name(),
+            author: opened.author.unwrap_or_else(machine_name),
         };
         Ok(Hub::open(options).await?)
     }
+}
+
+/// What is particular about a hub.
+#[derive(Default)]
+pub struct Opened {
+    /// Share only this file.
+    pub only: Option<RelPath>,
+    /// It has a peer whose history comes first.
+    pub joined: bool,
+    /// What a new journal begins with.
+    pub founding: Option<Founding>,
+    /// What is done about conflicts.
+    pub policy: Policy,
+    /// Whose saves they are, if not this machine's user's.
+    pub author: Option<String>,
+}
+
+/// Opens a folder.
+pub fn open_folder(root: &Path, options: RealOptions) -> Result<RealFolder, Failure> {
+    RealFolder::open(root, options).map_err(|error| Failure::other(error.to_string(), ""))
 }
 
 /// The secret that a file holds, if there is such a file; it must be readable by its owner only.
@@ -98,9 +148,9 @@ pub fn read_secret(path: &Path) -> Result<Option<Token>, Failure> {
     Token::parse(text.trim()).map(Some).map_err(|error| fail(error.to_string()))
 }
 
-/// Opens the journal of a folder, each time it is asked.
-pub fn opener(root: &Path) -> Opener {
-    let path = state_path(root).join("journal.db");
+/// Opens the journal in a state directory, each time it is asked.
+pub fn opener_at(state: &Path) -> Opener {
+    let path = state.join(JOURNAL);
     Box::new(move || Ok(Box::new(SqliteLog::open(&path)?) as Box<dyn Log>))
 }
 

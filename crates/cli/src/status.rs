@@ -7,7 +7,7 @@ use syncline_engine::catalogue::Catalogue;
 use crate::control::{ask, shared_folder_of};
 use crate::failure::Failure;
 use crate::report::{clock_of, json_line, safe};
-use crate::state_dir::{opener, root_of, state_path};
+use crate::state_dir::{JOURNAL, opener_at, root_of, state_path};
 
 /// `syncline status [PATH]`.
 pub async fn run(path: &Path, json: bool) -> Result<(), Failure> {
@@ -75,13 +75,19 @@ fn files(root: &Path) -> Result<Vec<Value>, Failure> {
 
 /// The catalogue as the journal has it, and the journal's reader.
 pub fn read_catalogue(root: &Path) -> Result<(Catalogue, Box<dyn syncline_store::LogReader>), Failure> {
-    if !state_path(root).join("journal.db").is_file() {
+    read_catalogue_at(&state_path(root))
+}
+
+/// The same of a state directory.
+pub fn read_catalogue_at(state: &Path) -> Result<(Catalogue, Box<dyn syncline_store::LogReader>), Failure> {
+    if !state.join(JOURNAL).is_file() {
+        let folder = state.parent().unwrap_or(state);
         return Err(Failure::usage(
-            format!("{} is not shared", root.display()),
+            format!("{} is not shared", folder.display()),
             "share it with `syncline serve`",
         ));
     }
-    let reader = opener(root)()?.reader()?;
+    let reader = opener_at(state)()?.reader()?;
     let mut catalogue = Catalogue::new();
     for write in reader.catalogue()? {
         catalogue.merge(&write);

@@ -17,6 +17,7 @@ mod medium;
 #[cfg(any(test, feature = "conformance"))]
 mod memory;
 mod on_medium;
+mod one_file;
 mod path;
 mod queue;
 mod reading;
@@ -39,6 +40,7 @@ pub use kernel::{RealFolder, RealOptions};
 pub use medium::Step;
 #[cfg(any(test, feature = "conformance"))]
 pub use memory::{FakeFolder, WriterId};
+pub use one_file::OneFile;
 pub use path::{
     MAX_PART, MAX_PATH, PathError, RelPath, STATE_DIR, TEMPORARY_PREFIX, is_refused_from_network,
     is_temporary_name, temporary_name,

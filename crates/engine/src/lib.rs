@@ -15,6 +15,7 @@
 mod batch;
 mod branch;
 pub mod catalogue;
+mod conflicts;
 mod diff;
 mod document;
 mod edit;
@@ -31,6 +32,7 @@ mod version;
 mod walker;
 
 pub use batch::{Change, EventBatch, EventRun, MergeError};
+pub use conflicts::{Conflict, Contender};
 pub use diff::{DiffCost, diff, diff_cost, diff_text, line_hunks};
 pub use document::{Applied, Document, Merged};
 pub use edit::{Composer, Edit, EditError, apply_to_str, byte_offset, check_batch};

@@ -318,6 +318,18 @@ impl Walker {
         })
     }
 
+    /// All characters that were walked, in order, whether they stand or not.
+    pub fn characters(&self) -> impl Iterator<Item = &Span> {
+        self.list.iter()
+    }
+
+    /// Characters that were deleted, and the event that deleted the first of them (the rest follow).
+    pub fn deletions(&self) -> impl Iterator<Item = (Range<Lv>, Lv)> {
+        self.deletions
+            .iter()
+            .map(|deletion| (deletion.target..deletion.target + deletion.count, deletion.event))
+    }
+
     /// The characters of the text as it stands, in order: the events that inserted them, and where the first is.
     pub fn standing(&self) -> impl Iterator<Item = (Range<Lv>, usize)> {
         let mut now = 0;

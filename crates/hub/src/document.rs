@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use syncline_disk::What;
 use syncline_engine::catalogue::{DocId, Field, Life};
-use syncline_engine::{AgentId, Document, Edit, EventBatch, Heads, Lv, Meta, Version};
+use syncline_engine::{AgentId, Conflict, Document, Edit, EventBatch, Heads, Lv, Meta, Version};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
 use syncline_protocol::replica::Have;
 use syncline_store::Record;
@@ -17,8 +17,10 @@ use tokio::time::Instant;
 
 use crate::diffsync::{self, DiffCommand, Tip};
 use crate::error::HubError;
+use crate::event::HubEvent;
 use crate::file::FileSession;
 use crate::hub::Hub;
+use crate::policy::{self, Policy};
 
 /// How many commands are taken up together and share one commit.
 const TOGETHER: usize = 64;
@@ -80,6 +82,8 @@ pub(crate) enum Command {
     Portable { version: Version, reply: Reply<Heads> },
     /// An edit by a session, at the version it saw.
     Edit { version: Version, edits: Vec<Edit>, meta: Meta, request: Option<Request>, reply: Reply<Edited> },
+    /// Put what was lost in a conflict in again.
+    Reinstate { conflict: String, reply: Reply<usize> },
     /// About a diff-sync session.
     Diff(DiffCommand),
     /// Something was seen at the document's path.
@@ -117,6 +121,8 @@ pub(crate) struct Loaded {
     tip: Option<Tip>,
     /// Events up to here are in the journal.
     recorded: Lv,
+    /// The policy was asked about everything up to here.
+    judged: Version,
     /// Bytes of batches in the journal since its last snapshot.
     since_snapshot: usize,
     snapshot_len: usize,
@@ -141,6 +147,10 @@ impl Loaded {
     /// Two programs that saved the same rewrite without knowing of each other (formatters, on two machines)
     /// meant it once. `new` are the events that came to what the document was at `before`.
     pub fn keep_one_copy(&mut self, hub: &Hub, before: &Version, new: Range<Lv>) {
+        if hub.0.policy == Policy::LastWriterWins {
+            // Of two that are alike that policy takes one away as well, and it may be the other one.
+            return;
+        }
         let copies = self.document.repeated_rewrites(before, new, |meta| &*meta.channel == "file");
         if !copies.is_empty() {
             let meta = Meta { author: "syncline".into(), channel: "policy".into(), time_ms: hub.now_ms() };
@@ -275,6 +285,7 @@ impl DocumentTask {
                 document: Document::new(),
                 tip: None,
                 recorded: 0,
+                judged: Version::root(),
                 since_snapshot: stored.batches.iter().map(Vec::len).sum(),
                 snapshot_len: stored.snapshot.as_ref().map_or(0, Vec::len),
             };
@@ -287,6 +298,7 @@ impl DocumentTask {
             }
             loaded.document.release();
             loaded.recorded = loaded.document.events();
+            loaded.judged = loaded.document.version().clone();
             self.file
                 .restore(file.as_deref(), intent.as_deref(), &loaded.document)
                 .map_err(|error| damaged(error.to_string()))?;
@@ -349,7 +361,8 @@ impl DocumentTask {
         let Some(loaded) = self.loaded.as_mut() else { return };
         let document = &mut loaded.document;
         match command {
-            Command::Merge { batch, reply } => {
+            Command::Merge { mut batch, reply } => {
+                policy::clamp_times(&mut batch, hub.now_ms());
                 let before = document.version().clone();
                 let merged = document.merge(&batch).map_err(HubError::from);
                 if let (Some(tip), Ok(merged)) = (&mut loaded.tip, &merged) {
@@ -410,6 +423,10 @@ impl DocumentTask {
                     drop(reply.send(committed.and(done)));
                 }));
             }
+            Command::Reinstate { conflict, reply } => {
+                let done = policy::reinstate(&hub, document, &conflict);
+                waiting.push(Box::new(move |committed, _| drop(reply.send(committed.and(done)))));
+            }
             Command::Portable { version, reply } => waiting.push(Box::new(move |committed, document| {
                 drop(reply.send(committed.map(|()| document.portable(&version))));
             })),
@@ -436,6 +453,12 @@ impl DocumentTask {
     /// failed commit the memory is dropped: what the journal has is the truth (docs/decisions/0005).
     pub async fn commit(&mut self, mut extra: Vec<Record>) -> Result<(), HubError> {
         let Some(loaded) = self.loaded.as_mut() else { return Ok(()) };
+        let mut conflicts = Vec::new();
+        if loaded.document.events() > loaded.recorded {
+            // In the same commit: what loses is never seen by itself.
+            conflicts = policy::apply(&self.hub, &mut loaded.document, &loaded.judged);
+            loaded.judged = loaded.document.version().clone();
+        }
         let events = loaded.document.events();
         let news = events > loaded.recorded;
         let mut snapshot = false;
@@ -474,9 +497,26 @@ impl DocumentTask {
                 tip.show(&mut loaded.document, count);
             }
             self.published.send_modify(|count| *count += 1);
+            self.tell_conflicts(conflicts);
             self.check_life().await;
         }
         Ok(())
+    }
+
+    fn tell_conflicts(&self, conflicts: Vec<Conflict>) {
+        if conflicts.is_empty() {
+            return;
+        }
+        let path = self.hub.catalogue().get(&self.id).and_then(|entry| entry.path().cloned());
+        let path = path.unwrap_or_else(|| self.id.to_string());
+        for Conflict { winner, loser } in conflicts {
+            self.hub.tell(HubEvent::Conflict {
+                path: path.clone(),
+                winner: winner.author.to_string(),
+                loser: loser.author.to_string(),
+                lost: loser.inserted,
+            });
+        }
     }
 
     /// An edit beats a concurrent delete: events that whoever deleted the document had not seen bring it
@@ -499,7 +539,7 @@ impl DocumentTask {
                 Ok(()) => self.file.reappear(),
                 Err(error) => {
                     let path = self.id.to_string();
-                    self.hub.tell(crate::HubEvent::Trouble { path, what: error.to_string() });
+                    self.hub.tell(HubEvent::Trouble { path, what: error.to_string() });
                 }
             }
         }
@@ -537,6 +577,7 @@ impl Command {
             Command::Text { reply } | Command::TextAt { reply, .. } => drop(reply.send(Err(error))),
             Command::Portable { reply, .. } => drop(reply.send(Err(error))),
             Command::Edit { reply, .. } => drop(reply.send(Err(error))),
+            Command::Reinstate { reply, .. } => drop(reply.send(Err(error))),
             Command::Diff(command) => command.refuse(error),
             Command::Hint(_) | Command::Visit { .. } | Command::Revive | Command::Recreate => {}
         }

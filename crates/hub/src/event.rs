@@ -21,6 +21,20 @@ pub enum HubEvent {
         path: String,
         /// Which base it was given, and why.
         why: String,
+        /// How many places of the text it changed.
+        changes: usize,
+    },
+    /// Of two changes at one place, made without knowledge of each other, the later one won: what the other put in
+    /// was taken out again, and is in the history.
+    Conflict {
+        /// The file's path.
+        path: String,
+        /// Whose change stays.
+        winner: String,
+        /// Whose does not.
+        loser: String,
+        /// What they had put in; empty if they only took something out.
+        lost: String,
     },
     /// Others' changes were written into a file.
     Written {

@@ -56,6 +56,8 @@ pub(crate) enum FolderCommand {
     Merge { writes: Vec<Write>, vector: BTreeMap<AgentId, u64>, reply: oneshot::Sender<Result<(), HubError>> },
     /// Write registers, with other records in the same commit.
     Write { fields: Vec<(DocId, Field)>, records: Vec<Record>, reply: oneshot::Sender<Result<(), HubError>> },
+    /// This hub is to make one of two documents at one path from now on.
+    Resolve,
     /// Say when the first scan is done.
     Scanned { reply: oneshot::Sender<Result<(), HubError>> },
     /// A document's file has been missing for the grace period.
@@ -212,6 +214,8 @@ impl FolderTask {
             }
             FolderCommand::Scanned { reply } if self.scanned => drop(reply.send(Ok(()))),
             FolderCommand::Scanned { reply } => self.waiting_for_scan.push(reply),
+            FolderCommand::Resolve => self.resolve_all(),
+            FolderCommand::Vanished { doc, .. } if self.hub.0.keeps_files => self.recreate(doc),
             FolderCommand::Vanished { doc, path, stat, seen, hash } => {
                 self.vanished.insert(doc, Vanished { path, stat, seen, hash });
                 self.judge_at = Some(Instant::now() + VANISH_TOGETHER);
@@ -266,7 +270,7 @@ impl FolderTask {
     fn resolve_clashes(&self, writes: &[Write]) {
         let placed = writes.iter().filter(|write| matches!(write.field, Field::Path(_) | Field::Life(_)));
         self.part_twins(placed.filter_map(|write| self.catalogue.get(&write.doc)?.path()));
-        if self.hub.0.joined {
+        if !self.hub.resolves() {
             return;
         }
         let paths: BTreeSet<&String> =
@@ -291,6 +295,17 @@ impl FolderTask {
             if !self.hub.0.twins.newcomers(&self.catalogue, path).is_empty() {
                 tokio::spawn(joining::part_twins(self.hub.clone(), path.clone()));
             }
+        }
+    }
+
+    fn resolve_all(&self) {
+        for (path, docs) in self.catalogue.paths() {
+            if let [survivor, loser, ..] = docs {
+                tokio::spawn(joining::resolve(self.hub.clone(), path.to_owned(), *survivor, *loser));
+            }
+        }
+        for (doc, _) in self.catalogue.iter().filter(|(_, entry)| entry.joined().is_some()) {
+            tokio::spawn(joining::follow(self.hub.clone(), *doc));
         }
     }
 
@@ -533,16 +548,9 @@ impl FolderTask {
             let paths: Vec<String> = self.catalogue.paths().map(|(path, _)| path.to_owned()).collect();
             self.part_twins(paths.iter());
         }
-        if !self.scanned && !self.hub.0.joined {
+        if !self.scanned && self.hub.resolves() {
             // What a kill interrupted.
-            for (path, docs) in self.catalogue.paths() {
-                if let [survivor, loser, ..] = docs {
-                    tokio::spawn(joining::resolve(self.hub.clone(), path.to_owned(), *survivor, *loser));
-                }
-            }
-            for (doc, _) in self.catalogue.iter().filter(|(_, entry)| entry.joined().is_some()) {
-                tokio::spawn(joining::follow(self.hub.clone(), *doc));
-            }
+            self.resolve_all();
         }
         if !self.scanned {
             self.hub.note_listed(&known.values().copied().collect());
@@ -845,16 +853,19 @@ impl FolderTask {
         }
     }
 
+    /// Has a file that vanished written again.
+    fn recreate(&self, doc: DocId) {
+        let hub = self.hub.clone();
+        tokio::spawn(async move { hub.send(doc, Command::Recreate).await });
+    }
+
     async fn decide_brake(&mut self, pass_on: bool) -> Result<usize, HubError> {
         let count = self.vanished.len();
         self.hub.0.braked.store(false, Ordering::Relaxed);
         if pass_on {
             self.delete_vanished().await;
         } else {
-            for doc in std::mem::take(&mut self.vanished).into_keys() {
-                let hub = self.hub.clone();
-                tokio::spawn(async move { hub.send(doc, Command::Recreate).await });
-            }
+            std::mem::take(&mut self.vanished).into_keys().for_each(|doc| self.recreate(doc));
         }
         self.scan_at = Some(Instant::now());
         Ok(count)

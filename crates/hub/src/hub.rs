@@ -18,7 +18,9 @@ use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::feed::{ChangeFeed, Feeds};
 use crate::folder::{FolderCommand, FolderTask};
+use crate::founding::{self, Founding};
 use crate::mirror::OnDisk;
+use crate::policy::Policy;
 use crate::resting::Resting;
 use crate::text_session::{Party, TextSession};
 use crate::twins::Twins;
@@ -44,6 +46,10 @@ pub struct Options {
     pub name: String,
     /// The folder has a peer elsewhere: differences found at the start wait for its history (docs/decisions/0005).
     pub joined: bool,
+    /// What a new journal begins with. The document's file is kept: whoever deletes it gets it back.
+    pub founding: Option<Founding>,
+    /// What is done about changes that two users made at one place without knowing of each other's.
+    pub policy: Policy,
     /// Where random numbers start: agents, document ids, temporaries' names.
     pub seed: u64,
     /// Milliseconds since 1970.
@@ -64,7 +70,11 @@ pub(crate) struct Inner {
     pub probe: Probe,
     pub ignore: RwLock<IgnoreRules>,
     pub only: Option<RelPath>,
-    pub joined: bool,
+    /// Whether this hub makes one of two documents at one path: one hub of all that are connected does.
+    resolves: AtomicBool,
+    pub policy: Policy,
+    /// The files here are not deleted but written again.
+    pub keeps_files: bool,
     pub author: Arc<str>,
     name: String,
     folder_id: Mutex<[u8; 16]>,
@@ -155,9 +165,15 @@ impl Hub {
     /// # Errors
     /// As [`Hub::open`].
     pub async fn open_with(options: Options, workers: Workers) -> Result<Hub, HubError> {
-        let Options { folder, mut log, only, name, joined, seed, clock, author } = options;
+        let Options { folder, mut log, only, name, joined, founding, policy, seed, clock, author } = options;
         let mut random = fastrand::Rng::with_seed(seed);
-        let reader = log()?.reader()?;
+        let mut first = log()?;
+        if let Some(founding) = &founding {
+            let records = founding::records(founding, first.reader()?.as_ref())?;
+            first.commit(&records)?;
+        }
+        let reader = first.reader()?;
+        drop(first);
         let journal = match workers {
             Workers::Threads => Journal::start(log)?,
             Workers::Simulated(_) => Journal::inline(log)?,
@@ -197,7 +213,9 @@ impl Hub {
             probe: probe.clone(),
             ignore: RwLock::new(ignore),
             only,
-            joined,
+            resolves: AtomicBool::new(!joined),
+            policy,
+            keeps_files: founding.is_some(),
             author: author.into(),
             name,
             folder_id: Mutex::new(stored_id.unwrap_or_else(|| random.u128(..).to_be_bytes())),
@@ -317,6 +335,19 @@ impl Hub {
     /// A link has merged the peer's whole history: differences found at the start may be entered.
     pub fn peer_synced(&self) {
         self.0.gate.send_replace(true);
+    }
+
+    /// Whether this hub makes one of two documents at one path.
+    pub(crate) fn resolves(&self) -> bool {
+        self.0.resolves.load(Ordering::Acquire)
+    }
+
+    /// Makes this hub the one, of all that are connected, that makes one of two documents at one path; or not
+    /// any more.
+    pub async fn set_resolving(&self, on: bool) {
+        if self.0.resolves.swap(on, Ordering::AcqRel) != on && on {
+            self.tell_folder(FolderCommand::Resolve).await;
+        }
     }
 
     // ---- catalogue ----
@@ -756,6 +787,18 @@ impl Hub {
         let reader = lock(&self.0.reader);
         // A content that cannot be looked up is asked for again: that does no harm.
         named.into_iter().filter(|hash| !reader.has_content(hash).unwrap_or(false)).collect()
+    }
+
+    /// Puts what was lost in a conflict in again (see [`crate::conflict_id`]). Durable on return; gives how many
+    /// characters.
+    ///
+    /// # Errors
+    /// [`HubError::UnknownDocument`] when there is no such file, or nothing was lost in such a conflict.
+    pub async fn reinstate(&self, path: &str, conflict: &str) -> Result<usize, HubError> {
+        let doc =
+            self.document_at(path).ok_or_else(|| HubError::UnknownDocument { name: path.to_owned() })?;
+        let conflict = conflict.to_owned();
+        self.ask(doc, |reply| Command::Reinstate { conflict, reply }).await
     }
 
     // ---- text sessions ----

@@ -25,6 +25,8 @@ async fn hub(folder: &FakeFolder, folds: bool, seed: u64) -> Hub {
         only: None,
         name: "test".into(),
         joined: false,
+        founding: None,
+        policy: syncline_hub::Policy::Merge,
         seed,
         clock: Arc::new(|| 1_000_000),
         author: "tester".into(),

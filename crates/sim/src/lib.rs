@@ -6,7 +6,9 @@
 //! clock are simulated, in one thread and without real time, so that a seed gives the same world always. Read
 //! `plan` (what is to happen), `world` (how it happens), `replica` (a hub), `checker` (what must hold).
 //!
-//! What is not simulated yet: folders and files, full disks, and clients that send again after a crash.
+//! The second kind of world (`folders`) has whole hubs over disks in memory: editors, uploads, kills, power cuts, full
+//! disks, failing journals and lost events. What is not simulated yet: SQLite itself (a journal in memory that passes
+//! the same conformance suite stands for it), diff-sync clients, and the local carriage.
 
 mod checker;
 mod folders;
@@ -18,7 +20,7 @@ mod trace;
 mod world;
 
 pub use checker::{Checker, Fault, FaultKind, View};
-pub use folders::{Act, FolderOutcome, FolderPlan, Style, run_folders, shrink};
+pub use folders::{Act, FolderOutcome, FolderPlan, PlannedAct, Style, run_folders, shrink};
 pub use party::Wish;
 #[cfg(feature = "planted")]
 pub use plan::Bug;

@@ -125,7 +125,7 @@ impl DocumentTask {
             let ended = document.text().chunks().last().is_none_or(|end| end.ends_with('\n'));
             bytes.truncate(whole_part(&bytes, ended).len());
         }
-        let mut why = "not text: kept, the newer content counts";
+        let (mut why, mut changes) = ("not text: kept, the newer content counts", 0);
         if let Decoded::Text { text, .. } = syncline_disk::decode(bytes) {
             self.file.heed_losses(self.hub.losses());
             let candidates = self.file.candidates.up_to(displaced.hash);
@@ -143,6 +143,7 @@ impl DocumentTask {
                     None => document.string_at(&version).into(),
                 };
                 let edits = if torn { torn_edits(&before, &text) } else { diff(&before, &text) };
+                changes = edits.len();
                 let loaded = self.load().await?;
                 let version = loaded.enter_save(&hub, &version, &edits, &meta)?;
                 let mut candidate = Candidate::new_hashed(version, hash, Maker::Other).with_text(text);
@@ -159,7 +160,7 @@ impl DocumentTask {
             .on_disk
             .as_ref()
             .map_or_else(|| self.id.to_string(), |on_disk| on_disk.path.to_string());
-        self.hub.tell(HubEvent::Saved { path, why: what });
+        self.hub.tell(HubEvent::Saved { path, why: what, changes });
         Ok(())
     }
 }

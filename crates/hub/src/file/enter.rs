@@ -52,9 +52,11 @@ impl DocumentTask {
         };
         let base_hash = candidates.all().get(base.index).filter(|_| named).map(|candidate| candidate.hash);
         let meta = hub.file_meta();
+        let mut count = 0;
         let saved_version = if base.edit {
             let Some(document) = self.document() else { return Err(HubError::Closed) };
             let edits = changes(document, &version, base_text.as_deref().map(String::as_str), &text);
+            count = edits.len();
             let loaded = self.load().await?;
             loaded.enter_save(&hub, &version, &edits, &meta)?
         } else {
@@ -81,7 +83,7 @@ impl DocumentTask {
         let mut records = vec![Record::Decision { doc: id, time_ms: meta.time_ms, what }];
         records.extend(self.file_record());
         self.commit(records).await?;
-        hub.tell(HubEvent::Saved { path: path.to_string(), why: why.to_owned() });
+        hub.tell(HubEvent::Saved { path: path.to_string(), why: why.to_owned(), changes: count });
         if let Some(wanted) = wanted {
             let mut fields = Vec::new();
             let form = Form { bom: form.bom, crlf: form.endings == LineEndings::CrLf };
@@ -108,6 +110,7 @@ impl DocumentTask {
     ) -> Result<(), HubError> {
         let (agent, meta) = (self.hub.agent(), self.hub.file_meta());
         let edits = union_edits(&ours, &theirs);
+        let changes = edits.len();
         let loaded = self.load().await?;
         let version = loaded.document.version().clone();
         let applied = loaded.document.edit_at(&version, &edits, agent, &meta);
@@ -120,7 +123,7 @@ impl DocumentTask {
         records.push(Record::Content { hash: *hash.as_bytes(), bytes: theirs.as_bytes().to_vec() });
         records.extend(self.file_record());
         self.commit(records).await?;
-        self.hub.tell(HubEvent::Saved { path: path.to_string(), why: what });
+        self.hub.tell(HubEvent::Saved { path: path.to_string(), why: what, changes });
         Ok(())
     }
 }

@@ -288,7 +288,7 @@ impl DocumentTask {
             vec![Record::Decision { doc: self.id, time_ms: meta.time_ms, what: what.to_owned() }];
         records.extend(self.file_record());
         self.commit(records).await?;
-        self.hub.tell(HubEvent::Saved { path: path.to_string(), why: what.to_owned() });
+        self.hub.tell(HubEvent::Saved { path: path.to_string(), why: what.to_owned(), changes: edits.len() });
         Ok(())
     }
 
@@ -346,6 +346,7 @@ impl DocumentTask {
         self.hub.tell(HubEvent::Saved {
             path: path.to_string(),
             why: "a file that is not text: the newest counts".to_owned(),
+            changes: 1,
         });
         Ok(())
     }

@@ -41,6 +41,8 @@ pub async fn open(root: &Path, log: &MemoryLog, seed: u64, real: RealOptions) ->
         only: None,
         name: "test".into(),
         joined: false,
+        founding: None,
+        policy: syncline_hub::Policy::Merge,
         seed,
         clock: Arc::new(|| 1_000_000),
         author: "tester".into(),

@@ -47,6 +47,8 @@ pub async fn keep(files: &[(&str, &str)], joined: bool, seed: u64) -> Kept {
         only: None,
         name: format!("folder {seed}"),
         joined,
+        founding: None,
+        policy: syncline_hub::Policy::Merge,
         seed,
         clock: Arc::new(|| 1_000_000),
         author: "tester".into(),

@@ -45,6 +45,7 @@ async fn act_on(world: &World, machine: &Machine, rng: &mut fastrand::Rng, plann
         Act::Create => create(world, machine, rng),
         Act::Delete { file } => delete(world, machine, *file),
         Act::Rename { file } => rename(world, machine, rng, *file),
+        Act::Canary => canary(machine),
         Act::Upload { file, think, base } => upload(world, machine, rng, (*file, *think, *base)).await,
         _ => {}
     }
@@ -197,6 +198,13 @@ fn append(world: &World, machine: &Machine, rng: &mut fastrand::Rng, file: usize
         world.ledger.written(&[marker]);
     }
     let _ = rng;
+}
+
+fn canary(machine: &Machine) {
+    let Some(path) = pick(machine, 0) else { return };
+    let text = String::from_utf8_lossy(&machine.disk.foreign_read(&path).unwrap_or_default()).into_owned();
+    let rest = text.split_once('\n').map_or("", |(_, rest)| rest);
+    let _ = machine.disk.foreign_save_by_rename(&path, rest.as_bytes());
 }
 
 fn new_path(rng: &mut fastrand::Rng) -> Option<RelPath> {

@@ -274,13 +274,13 @@ mod tests {
         };
         assert!(kinds(&[format!("{a} {c}\n{d}\n")]).is_empty());
         assert!(kinds(&[format!("{a}\n{b}{c}\n")]).is_empty());
-        assert_eq!(kinds(&[a.clone()]), [FaultKind::Lost]);
+        assert_eq!(kinds(std::slice::from_ref(a)), [FaultKind::Lost]);
         assert_eq!(kinds(&[format!("{a}{c}{a}")]), [FaultKind::Doubled]);
         assert_eq!(kinds(&[format!("{a}{c}<9")]), [FaultKind::Torn]);
         assert_eq!(kinds(&[format!("{a}{c}x")]), [FaultKind::Torn]);
         assert_eq!(kinds(&[format!("{a}{c}<77>")]), [FaultKind::Torn]);
         assert_eq!(kinds(&[format!("{a}{c}"), format!("{c}{a}")]), [FaultKind::Differs]);
         ledger.power_cut(1, a, Duration::from_secs(9));
-        assert!(kinds(&[a.clone()]).is_empty());
+        assert!(kinds(std::slice::from_ref(a)).is_empty());
     }
 }

@@ -71,6 +71,8 @@ impl Machine {
             only: None,
             name: format!("machine {}", self.number),
             joined: self.number > 0,
+            founding: None,
+            policy: Default::default(),
             seed,
             clock: Arc::new(move || clock.load(Ordering::SeqCst) / 1_000_000),
             author: format!("machine {}", self.number),

@@ -13,7 +13,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use plan::{Act, FolderPlan, Style};
+pub use plan::{Act, FolderPlan, Planned as PlannedAct, Style};
 pub use shrink::shrink;
 use world::World;
 

@@ -121,6 +121,8 @@ pub enum Act {
         /// How many.
         count: usize,
     },
+    /// Somebody takes a line out of a file, and it is not written down: the checker must miss it. Never drawn.
+    Canary,
     /// So many commits of the journal fail.
     FailCommits {
         /// How many.

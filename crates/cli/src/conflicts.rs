@@ -1,0 +1,60 @@
+//! `syncline conflicts`: where two people changed one place, who won, and what the other had written.
+
+use serde_json::{Value, json};
+use std::path::Path;
+use syncline_engine::{Conflict, Version};
+use syncline_hub::conflict_id;
+
+use crate::control::{ask_at, show};
+use crate::failure::Failure;
+use crate::history::Place;
+use crate::report::{clock_of, json_line, safe};
+
+/// How much of a lost text a person is shown.
+const SHOWN: usize = 60;
+
+/// Lists a file's conflicts, oldest first, or restores what was lost in one.
+pub async fn run(file: &Path, restore: Option<&str>, json: bool) -> Result<(), Failure> {
+    let place = Place::of(file)?;
+    if let Some(id) = restore {
+        let question = json!({"command": "reinstate", "path": place.path, "conflict": id});
+        let answer = ask_at(&place.state, question).await;
+        return show(answer, &format!("what was lost in {id} is in {} again", file.display()), json);
+    }
+    let conflicts = place.read()?.conflicts_since(&Version::root());
+    if json {
+        conflicts.iter().for_each(|conflict| json_line(&as_json(conflict)));
+    } else if conflicts.is_empty() {
+        println!("Nobody changed the same place of {} without knowing of each other.", file.display());
+    } else {
+        conflicts.iter().for_each(|conflict| println!("{}", as_text(conflict)));
+    }
+    Ok(())
+}
+
+fn as_json(conflict: &Conflict) -> Value {
+    let Conflict { winner, loser } = conflict;
+    json!({
+        "id": conflict_id(loser), "winner": winner.author, "winner_ms": winner.time_ms,
+        "loser": loser.author, "loser_ms": loser.time_ms, "won": winner.inserted, "lost": loser.inserted,
+        "both_stand": loser.standing > 0, "at": loser.at,
+    })
+}
+
+fn as_text(conflict: &Conflict) -> String {
+    let Conflict { winner, loser } = conflict;
+    let time = clock_of(winner.time_ms);
+    let (won, lost) = (safe(&winner.author), safe(&loser.author));
+    if loser.inserted.is_empty() {
+        return format!("{time}  {won} after {lost}, who only took something out");
+    }
+    let mut text: String = loser.inserted.chars().take(SHOWN).collect();
+    if text.len() < loser.inserted.len() {
+        text.push('…');
+    }
+    let text = safe(&text.replace('\n', "⏎"));
+    match loser.standing {
+        0 => format!("{time}  {won} won over {lost}; lost: \"{text}\"  (--restore {})", conflict_id(loser)),
+        _ => format!("{time}  {won} after {lost}; both stand: \"{text}\""),
+    }
+}
