@@ -249,7 +249,8 @@ fn lacks_what_it_brought(save: &Save<'_>, index: usize) -> bool {
         let place = change.range.start.saturating_add_signed(shift);
         shift += added as isize - change.range.len() as isize;
         let gone: usize = taken_out.iter().map(|edit| overlap(&edit.range, &(place..place + added))).sum();
-        if gone < added {
+        // Where it changed what was there, a third text may be a change of the second.
+        if gone < added || !change.range.is_empty() {
             return false;
         }
         brought += added;
@@ -489,6 +490,16 @@ mod tests {
         let after_a_write = [(OLD, Other, Read), (FOREIGN, Us, Read), (own.as_str(), Other, Read)];
         assert_eq!(infer(&after_a_write, FOREIGN, |_| {}), (2, true, Why::Newest), "undone");
         assert_eq!(infer(&after_a_write, OLD, |_| {}), (0, false, Why::Unchanged), "an old buffer");
+    }
+
+    #[test]
+    fn a_line_that_somebody_else_changed_is_changed_again() {
+        let changed = |word: &str| format!("one\ntwo {word}\nthree\nfour\n");
+        let (first, second) = (changed("mknew000104xxxxxx"), changed("mknew000106juvkci"));
+        for evidence in [Read, Evidence::Unknown] {
+            let held = [(first.as_str(), Other, Read), (second.as_str(), Us, evidence)];
+            assert_eq!(infer(&held, &changed("mknew000108aimkrd"), |_| {}).0, 1, "{evidence:?}");
+        }
     }
 
     #[test]
