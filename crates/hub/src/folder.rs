@@ -715,7 +715,7 @@ impl FolderTask {
         if paths.is_empty() {
             return Ok(());
         }
-        let dead: HashMap<String, DocId> = {
+        let dead: BTreeMap<String, DocId> = {
             let dead =
                 self.catalogue.iter().filter(|(_, entry)| !entry.is_alive() && entry.joined().is_none());
             dead.filter_map(|(doc, entry)| Some((entry.path()?.clone(), *doc))).collect()

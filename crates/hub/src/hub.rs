@@ -91,7 +91,7 @@ pub(crate) struct Inner {
     pub twins: Twins,
     heads: Mutex<BTreeMap<DocId, Heads>>,
     feeds: Feeds,
-    documents: Mutex<HashMap<DocId, Handle>>,
+    documents: Mutex<BTreeMap<DocId, Handle>>,
     /// Diff-sync sessions that connections have.
     pub seats: Seats,
     folder_commands: mpsc::Sender<FolderCommand>,
