@@ -27,6 +27,9 @@ Benchmarks of Syncline, run in release mode.
     cargo xtask bench diffsync [--quick]
         Differential synchronisation: steps in process for texts from 18 B to 1 MB, from client to client over
         TCP, and 1,000 clients on one document.
+
+    cargo xtask bench engine [--quick] [--only-ours] [--trace NAME]
+        Our engine and others on real editing traces. A program of its own (`peers`), outside the workspace.
 ";
 
 fn main() -> ExitCode {

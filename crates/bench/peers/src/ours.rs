@@ -1,0 +1,99 @@
+//! The project's own engine.
+
+use std::collections::VecDeque;
+
+use syncline_engine::{AgentId, Document, Edit, EventBatch, Meta, Version};
+
+use crate::engine::{Engine, Opened, STEPS_BEHIND};
+use crate::trace::Patch;
+
+pub struct Ours {
+    document: Document,
+    agent: AgentId,
+    meta: Meta,
+    /// The newest last.
+    versions: VecDeque<Version>,
+    edit: [Edit; 1],
+}
+
+impl Ours {
+    fn new(document: Document, agent: u64) -> Ours {
+        let agent = AgentId::from_random(u128::from(agent) + 1);
+        let (meta, edit) = (Meta::default(), [Edit::insert(0, "")]);
+        Ours { document, agent, meta, versions: VecDeque::new(), edit }
+    }
+}
+
+impl Engine for Ours {
+    const NAME: &'static str = "syncline";
+    type Message = Vec<u8>;
+
+    fn start(text: &str) -> Ours {
+        let mut ours = Ours::new(Document::new(), 0);
+        ours.edit(&Patch { at: 0, deleted: 0, insert: text.to_owned(), at_bytes: 0, deleted_bytes: 0 });
+        ours
+    }
+
+    fn replica(&mut self, agent: u64) -> Ours {
+        Ours::new(self.document.clone(), agent)
+    }
+
+    fn edit(&mut self, patch: &Patch) {
+        let [edit] = &mut self.edit;
+        edit.range = patch.at..patch.at + patch.deleted;
+        edit.insert.clear();
+        edit.insert.push_str(&patch.insert);
+        self.document.edit(&self.edit, self.agent, &self.meta).expect("a patch fits");
+    }
+
+    fn send(&mut self, patch: &Patch) -> Vec<Vec<u8>> {
+        let first = self.document.events();
+        self.edit(patch);
+        vec![self.document.events_in(first..self.document.events()).encode()]
+    }
+
+    fn receive(&mut self, message: &Vec<u8>) {
+        let batch = EventBatch::decode(message).expect("a sender's batch decodes");
+        self.document.merge(&batch).expect("a sender's batch merges");
+    }
+
+    fn text(&self) -> String {
+        self.document.text().to_one_string()
+    }
+
+    fn history(&mut self) -> Option<Vec<u8>> {
+        Some(self.document.events_since(&Version::root()).encode())
+    }
+
+    fn stored(&mut self) -> Option<Vec<u8>> {
+        Some(self.document.encode())
+    }
+
+    fn open(stored: &[u8]) -> Option<Box<dyn Opened>> {
+        Some(Box::new(Document::decode(stored).expect("what was stored opens")))
+    }
+
+    fn merge_whole(history: &[u8]) -> Option<String> {
+        let mut document = Document::new();
+        document.merge(&EventBatch::decode(history).expect("a history decodes")).expect("it merges");
+        Some(document.text().to_one_string())
+    }
+
+    fn stale(&mut self, head: usize, old: usize) -> Option<()> {
+        let other = AgentId::from_random(99);
+        let base = self.versions.front().unwrap_or(self.document.version()).clone();
+        self.document.edit(&[Edit::insert(head, "x")], self.agent, &self.meta).ok()?;
+        self.versions.push_back(self.document.version().clone());
+        self.document.edit_at(&base, &[Edit::insert(old, "y")], other, &self.meta).ok()?;
+        if self.versions.len() > STEPS_BEHIND {
+            self.versions.pop_front();
+        }
+        Some(())
+    }
+}
+
+impl Opened for Document {
+    fn text(&self) -> String {
+        self.text().to_one_string()
+    }
+}
