@@ -43,7 +43,7 @@ impl EventRun {
     /// How many events.
     pub fn count(&self) -> usize {
         match &self.change {
-            Change::Insert { text, .. } => text.chars().count(),
+            Change::Insert { text, .. } => crate::edit::scalars(text),
             Change::Delete { count, .. } => *count,
         }
     }

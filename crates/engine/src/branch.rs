@@ -19,7 +19,7 @@ const LARGE_WALKER: usize = 4096;
 ///
 /// The fast path is the normal path: while each event's parents are the branch's own version, no walker
 /// exists and an event costs what the rope costs.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Debug)]
 pub struct Branch {
     /// The text at `version`.
     pub text: Text,
@@ -27,12 +27,21 @@ pub struct Branch {
     pub version: Version,
     walker: Option<Walker>,
     idle: usize,
+    /// At how many spans it is asked again whether a new walker would be much smaller. Asking costs all that
+    /// was walked, so it is done when that has doubled.
+    large: usize,
+}
+
+impl Default for Branch {
+    fn default() -> Branch {
+        Branch::at(Version::root(), Text::default())
+    }
 }
 
 impl Branch {
     /// A branch that stands at `version`, whose text is `text`.
     pub fn at(version: Version, text: Text) -> Branch {
-        Branch { text, version, walker: None, idle: 0 }
+        Branch { text, version, walker: None, idle: 0, large: LARGE_WALKER }
     }
 
     /// How many spans the walker holds; 0 when there is none.
@@ -45,16 +54,33 @@ impl Branch {
         self.walker = None;
     }
 
+    /// Whether events made at this branch's version can be entered without a walker; `events` are about to be.
+    pub fn is_linear(&mut self, events: usize) -> bool {
+        if self.walker.is_some() && self.idle.saturating_add(events) > IDLE_EVENTS {
+            self.walker = None;
+        }
+        self.walker.is_none()
+    }
+
+    /// Notes that events made at this branch's version, of which `last` is the last, were entered in its text.
+    pub fn advance_linear(&mut self, events: usize, last: Lv) {
+        self.idle = self.idle.saturating_add(events);
+        self.version = Version::of(last);
+    }
+
     /// Makes sure that a walker exists which has walked all of this branch and can move to `version`.
     fn walker_for(&mut self, graph: &Graph, operations: &Operations, version: &Version) -> &mut Walker {
         let keep = self.walker.take().filter(|walker| walker.reaches(graph, version));
+        let large = &mut self.large;
         let keep = keep.filter(|walker| {
-            walker.spans() < LARGE_WALKER || {
+            walker.spans() < *large || {
+                *large = walker.spans() * 2;
                 let events: usize = graph.dominating(&self.version, version).1.iter().map(Range::len).sum();
                 events > walker.spans() / 4
             }
         });
         let walker = keep.unwrap_or_else(|| {
+            *large = LARGE_WALKER;
             let (base, between) = graph.dominating(&self.version, version);
             let mut walker = Walker::new(base);
             for range in between {

@@ -14,6 +14,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::batch::{Change, EventBatch, EventRun};
 use crate::document::Document;
 use crate::id::{AgentId, EventId, Heads};
@@ -179,7 +181,7 @@ fn decode_sections(bytes: &[u8]) -> Result<(EventBatch, Option<&str>), DecodeErr
     Ok((EventBatch { runs }, text.map(utf8).transpose()?))
 }
 
-fn decode_agents(bytes: &[u8]) -> Result<Vec<AgentId>, DecodeError> {
+fn decode_agents(bytes: &[u8]) -> Result<SmallVec<[AgentId; 2]>, DecodeError> {
     let mut reader = Reader::new(bytes);
     let count = reader.count(2)?;
     let agents = (0..count).map(|_| {
@@ -191,13 +193,12 @@ fn decode_agents(bytes: &[u8]) -> Result<Vec<AgentId>, DecodeError> {
     Ok(agents)
 }
 
-fn decode_origins(bytes: &[u8]) -> Result<Vec<Meta>, DecodeError> {
+fn decode_origins(bytes: &[u8]) -> Result<SmallVec<[Meta; 1]>, DecodeError> {
     let mut reader = Reader::new(bytes);
     let count = reader.count(2)?;
-    let mut origins = Vec::with_capacity(count);
+    let mut origins = SmallVec::with_capacity(count);
     for _ in 0..count {
-        let author: Arc<str> = reader.text()?.into();
-        let channel: Arc<str> = reader.text()?.into();
+        let (author, channel) = (shared(reader.text()?), shared(reader.text()?));
         if author.len() > 256 || channel.len() > 256 {
             return Err(reader.invalid("origin"));
         }
@@ -205,6 +206,11 @@ fn decode_origins(bytes: &[u8]) -> Result<Vec<Meta>, DecodeError> {
     }
     reader.finish()?;
     Ok(origins)
+}
+
+/// A name that many events share. Nothing is allocated for an empty one.
+fn shared(text: &str) -> Arc<str> {
+    if text.is_empty() { Arc::default() } else { text.into() }
 }
 
 fn decode_runs(
@@ -221,7 +227,8 @@ fn decode_runs(
         let agent = agent_of(&mut reader, agents)?;
         let seq = reader.number()?;
         let parents = match reader.size()? {
-            0 => Heads::new(vec![previous.ok_or(reader.invalid("parent"))?]),
+            0 => Heads::of(previous.ok_or(reader.invalid("parent"))?),
+            2 => Heads::of(EventId { agent: agent_of(&mut reader, agents)?, seq: reader.number()? }),
             more if more - 1 > MAX_PARENTS => return Err(reader.invalid("number of parents")),
             more => {
                 let mut ids = Vec::with_capacity(more - 1);

@@ -73,6 +73,11 @@ impl Graph {
 
     /// The sequence number that the agent's next event must have.
     pub fn next_seq(&self, agent: &AgentId) -> u64 {
+        if let Some(newest) = self.newest_agent().map(|index| &self.agents[index as usize])
+            && newest.id == *agent
+        {
+            return newest.next_seq;
+        }
         self.by_id.get(agent).map_or(0, |&index| self.agents[index as usize].next_seq)
     }
 
@@ -86,9 +91,13 @@ impl Graph {
     pub fn push(&mut self, agent: AgentId, count: usize, parents: &Version) -> Lv {
         let start = self.len;
         let end = start + count;
-        let index = *self.by_id.entry(agent).or_insert_with(|| {
-            self.agents.push(Agent { id: agent, runs: Vec::new(), next_seq: 0 });
-            (self.agents.len() - 1) as u32
+        // Mostly it is whoever made the event before, who need not be looked up.
+        let index = self.newest_agent().filter(|&index| self.agents[index as usize].id == agent);
+        let index = index.unwrap_or_else(|| {
+            *self.by_id.entry(agent).or_insert_with(|| {
+                self.agents.push(Agent { id: agent, runs: Vec::new(), next_seq: 0 });
+                (self.agents.len() - 1) as u32
+            })
         });
         let info = &mut self.agents[index as usize];
         let seq = info.next_seq;
@@ -108,6 +117,26 @@ impl Graph {
         self.heads.advance(parents, end - 1);
         self.len = end;
         start
+    }
+
+    /// Appends `count` events of one agent, made at the newest version. As [`Graph::push`], without its parents.
+    pub fn push_newest(&mut self, agent: AgentId, count: usize) -> Lv {
+        let parents = std::mem::take(&mut self.heads);
+        self.push(agent, count, &parents)
+    }
+
+    fn newest_agent(&self) -> Option<u32> {
+        self.assignments.last().map(|run| run.agent)
+    }
+
+    /// Whether the version of everything known is that of this one event, and that event the newest.
+    pub fn is_newest(&self, id: &EventId) -> bool {
+        let [head] = self.heads.0.as_slice() else { return false };
+        self.assignments.last().is_some_and(|run| {
+            *head >= run.start
+                && id.seq == run.seq + (head - run.start) as u64
+                && self.agents[run.agent as usize].id == id.agent
+        })
     }
 
     /// Forgets every event from `len` on; `heads` are those of that moment. For a batch that turned out bad.

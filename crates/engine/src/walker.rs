@@ -64,8 +64,6 @@ pub struct Walker {
     /// Ascending by event.
     deletions: Vec<Deletion>,
     at: Version,
-    /// The version that everything walked builds on.
-    base: Version,
     /// What was walked: ascending, disjoint.
     walked: Vec<Range<Lv>>,
 }
@@ -74,13 +72,7 @@ impl Walker {
     /// A walker that has walked nothing; it stands at `base`, a version that everything it will be given
     /// builds on.
     pub fn new(base: Version) -> Walker {
-        Walker {
-            list: SpanList::new(!base.is_root()),
-            deletions: Vec::new(),
-            at: base.clone(),
-            base,
-            walked: Vec::new(),
-        }
+        Walker { list: SpanList::new(!base.is_root()), deletions: Vec::new(), at: base, walked: Vec::new() }
     }
 
     /// How many spans it holds: its memory, and what a move may cost.
@@ -98,9 +90,10 @@ impl Walker {
         if *version == self.at {
             return true;
         }
+        // Going back over walked events only, one cannot leave what they build on: no look at the base is needed,
+        // which would cost all that was walked.
         let difference = graph.difference(&self.at, version);
-        graph.includes(version, &self.base)
-            && difference.only_a.iter().chain(&difference.only_b).all(|range| self.has_walked(range))
+        difference.only_a.iter().chain(&difference.only_b).all(|range| self.has_walked(range))
     }
 
     /// Moves to a version it [reaches](Walker::reaches).
