@@ -83,7 +83,10 @@ pub struct Heads(SmallVec<[EventId; 1]>);
 impl Heads {
     /// The version with these heads, in any order.
     pub fn new(ids: Vec<EventId>) -> Heads {
-        let mut ids = SmallVec::from_vec(ids);
+        Heads::sorted(SmallVec::from_vec(ids))
+    }
+
+    pub(crate) fn sorted(mut ids: SmallVec<[EventId; 1]>) -> Heads {
         ids.sort_unstable();
         ids.dedup();
         Heads(ids)

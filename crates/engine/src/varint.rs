@@ -59,6 +59,11 @@ impl<'a> Reader<'a> {
         self.bytes.len() - self.at
     }
 
+    /// Bytes read so far.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
     /// An error about the value just read.
     pub fn invalid(&self, what: &'static str) -> DecodeError {
         DecodeError::Invalid { what, at: self.at }

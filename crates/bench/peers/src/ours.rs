@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use syncline_engine::{AgentId, Document, Edit, EventBatch, Meta, Version};
+use syncline_engine::{AgentId, Document, Edit, EventBatch, Meta, Snapshot, Version};
 
 use crate::engine::{Engine, Opened, STEPS_BEHIND};
 use crate::trace::Patch;
@@ -70,7 +70,7 @@ impl Engine for Ours {
     }
 
     fn open(stored: &[u8]) -> Option<Box<dyn Opened>> {
-        Some(Box::new(Document::decode(stored).expect("what was stored opens")))
+        Some(Box::new(Snapshot::open(stored.to_vec()).expect("what was stored opens")))
     }
 
     fn merge_whole(history: &[u8]) -> Option<String> {
@@ -92,8 +92,8 @@ impl Engine for Ours {
     }
 }
 
-impl Opened for Document {
+impl Opened for Snapshot {
     fn text(&self) -> String {
-        self.text().to_one_string()
+        self.text().to_owned()
     }
 }
