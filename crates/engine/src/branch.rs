@@ -68,9 +68,12 @@ impl Branch {
         self.version = Version::of(last);
     }
 
-    /// Makes sure that a walker exists which has walked all of this branch and can move to `version`.
-    fn walker_for(&mut self, graph: &Graph, operations: &Operations, version: &Version) -> &mut Walker {
-        let keep = self.walker.take().filter(|walker| walker.reaches(graph, version));
+    /// A walker that has walked all of this branch, moved to `version`, a part of it.
+    pub fn walker_at(&mut self, graph: &Graph, operations: &Operations, version: &Version) -> &mut Walker {
+        let mut keep = self.walker.take();
+        if !keep.as_mut().is_some_and(|walker| walker.move_to(graph, operations, version)) {
+            keep = None;
+        }
         let large = &mut self.large;
         let keep = keep.filter(|walker| {
             walker.spans() < *large || {
@@ -88,16 +91,11 @@ impl Branch {
                 let walked = walker.walk(graph, operations, range, None, &mut |_| {});
                 debug_assert!(walked.is_ok(), "an event that was accepted has no place");
             }
+            let moved = walker.move_to(graph, operations, version);
+            debug_assert!(moved, "a walker from what dominates both versions reaches both");
             walker
         });
         self.walker.insert(walker)
-    }
-
-    /// The walker, moved to `version`, a part of this branch.
-    pub fn walker_at(&mut self, graph: &Graph, operations: &Operations, version: &Version) -> &Walker {
-        let walker = self.walker_for(graph, operations, version);
-        walker.move_to(graph, operations, version);
-        walker
     }
 
     /// Finds the effects of further events (ascending; each run's parents are in the branch or among the
@@ -124,7 +122,7 @@ impl Branch {
             let walked = if linear && self.walker.is_none() {
                 walk_linear(operations, chain.clone(), length, effects)
             } else {
-                self.walker_for(graph, operations, &parents).walk(
+                self.walker_at(graph, operations, &parents).walk(
                     graph,
                     operations,
                     chain.clone(),

@@ -7,6 +7,9 @@ use std::ops::Range;
 use crate::id::{AgentId, EventId, Heads};
 use crate::version::{Lv, Version};
 
+/// The newest runs, which are looked through first.
+const RECENT_RUNS: usize = 64;
+
 /// A run of events in which each has the one before it as its only parent.
 #[derive(Clone, Debug)]
 struct Run {
@@ -223,7 +226,14 @@ impl Graph {
     }
 
     fn run_index(&self, lv: Lv) -> usize {
-        self.runs.partition_point(|run| run.start <= lv) - 1
+        // Nearly all that is asked for is recent.
+        let recent = self.runs.len().saturating_sub(RECENT_RUNS);
+        match self.runs.get(recent) {
+            Some(run) if run.start <= lv => {
+                recent + self.runs[recent..].partition_point(|run| run.start <= lv) - 1
+            }
+            _ => self.runs[..recent].partition_point(|run| run.start <= lv) - 1,
+        }
     }
 
     /// The parents of an event.
