@@ -40,6 +40,14 @@ pub struct EventRun {
 }
 
 impl EventRun {
+    /// How many bytes of text they inserted.
+    pub(crate) fn inserted_bytes(&self) -> usize {
+        match &self.change {
+            Change::Insert { text, .. } => text.len(),
+            Change::Delete { .. } => 0,
+        }
+    }
+
     /// How many events.
     pub fn count(&self) -> usize {
         match &self.change {

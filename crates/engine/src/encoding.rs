@@ -9,6 +9,7 @@
 //!   kind 5  the text at the newest version (documents only)
 //!   kind 6  instead of 3: runs as columns, compressed (see `columns`): what is long
 //!   kind 7  instead of 4: the inserted text, packed as a column
+//!   kind 8  instead of all of these: one single run (see `single`)
 //! ```
 //! Numbers are LEB128. A decoder allocates at most a small multiple of its input: every count is checked
 //! against the bytes that are left.
@@ -23,7 +24,8 @@ use crate::batch::{Change, EventBatch, EventRun};
 use crate::columns;
 use crate::document::Document;
 use crate::id::{AgentId, EventId, Heads};
-use crate::meta::Meta;
+use crate::meta::{MAX_NAME, Meta};
+use crate::single;
 use crate::varint::{DecodeError, Reader, put_bytes, put_number};
 use crate::version::Version;
 
@@ -35,6 +37,7 @@ const INSERTED: u64 = 4;
 const TEXT: u64 = 5;
 const COLUMNS: u64 = 6;
 const PACKED: u64 = 7;
+const SINGLE: u64 = 8;
 
 /// Batches of so many runs or bytes inserted are written as columns. What is shorter is sent one by one, as it is
 /// typed, and gains nothing.
@@ -49,17 +52,25 @@ impl EventBatch {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(96);
         out.extend_from_slice(MAGIC);
-        let inserted = self.runs.iter().map(|run| match &run.change {
-            Change::Insert { text, .. } => text.len(),
-            Change::Delete { .. } => 0,
-        });
-        let long = self.runs.len() > LONG || inserted.sum::<usize>() > LONG_TEXT;
+        if let [run] = self.runs.as_slice()
+            && run.inserted_bytes() <= LONG_TEXT
+        {
+            let mut body = Vec::with_capacity(96);
+            single::encode(run, &mut body);
+            section(&mut out, SINGLE, &body);
+            return finish(out);
+        }
+        let inserted: usize = self.runs.iter().map(EventRun::inserted_bytes).sum();
+        let long = self.runs.len() > LONG || inserted > LONG_TEXT;
         encode_runs(&self.runs, long, &mut out);
         finish(out)
     }
 
     /// Reads what [`EventBatch::encode`] wrote. Checks everything but what only a merge can know.
     pub fn decode(bytes: &[u8]) -> Result<EventBatch, DecodeError> {
+        if let Some(run) = decode_single(bytes)? {
+            return Ok(EventBatch { runs: vec![run] });
+        }
         Ok(decode_sections(bytes)?.0)
     }
 }
@@ -280,6 +291,24 @@ impl RunOf {
     }
 }
 
+/// The run, if the bytes begin with a single one.
+fn decode_single(bytes: &[u8]) -> Result<Option<EventRun>, DecodeError> {
+    if bytes.get(MAGIC.len()) != Some(&(SINGLE as u8)) {
+        return Ok(None);
+    }
+    let mut reader = checked(bytes)?;
+    reader.number()?;
+    let run = single::decode(reader.bytes()?)?;
+    while reader.left() > 0 {
+        let kind = reader.number()?;
+        reader.bytes()?;
+        if (AGENTS..=SINGLE).contains(&kind) {
+            return Err(reader.invalid("section beside a single run"));
+        }
+    }
+    Ok(Some(run))
+}
+
 fn decode_sections(bytes: &[u8]) -> Result<(EventBatch, Option<&str>), DecodeError> {
     let mut reader = checked(bytes)?;
     let (mut columns, mut packed) = (None, None);
@@ -295,6 +324,7 @@ fn decode_sections(bytes: &[u8]) -> Result<(EventBatch, Option<&str>), DecodeErr
             TEXT => &mut text,
             COLUMNS => &mut columns,
             PACKED => &mut packed,
+            SINGLE => return Err(reader.invalid("single run among others")),
             _ => continue,
         };
         if slot.replace(bytes).is_some() {
@@ -337,7 +367,7 @@ fn decode_origins(bytes: &[u8]) -> Result<SmallVec<[Meta; 1]>, DecodeError> {
     let mut origins = SmallVec::with_capacity(count);
     for _ in 0..count {
         let (author, channel) = (shared(reader.text()?), shared(reader.text()?));
-        if author.len() > 256 || channel.len() > 256 {
+        if author.len() > MAX_NAME || channel.len() > MAX_NAME {
             return Err(reader.invalid("origin"));
         }
         origins.push(Meta { author, channel, time_ms: 0 });
@@ -347,7 +377,7 @@ fn decode_origins(bytes: &[u8]) -> Result<SmallVec<[Meta; 1]>, DecodeError> {
 }
 
 /// A name that many events share. Nothing is allocated for an empty one.
-fn shared(text: &str) -> Arc<str> {
+pub(crate) fn shared(text: &str) -> Arc<str> {
     if text.is_empty() { Arc::default() } else { text.into() }
 }
 

@@ -25,6 +25,7 @@ mod id;
 mod meta;
 mod operation;
 mod rewrites;
+mod single;
 mod snapshot;
 mod spans;
 mod text;

@@ -64,20 +64,40 @@ impl<'a> Reader<'a> {
         self.at
     }
 
+    /// All bytes not read yet.
+    pub fn rest(&mut self) -> &'a [u8] {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        self.at = self.bytes.len();
+        rest
+    }
+
     /// An error about the value just read.
     pub fn invalid(&self, what: &'static str) -> DecodeError {
         DecodeError::Invalid { what, at: self.at }
     }
 
     /// The next byte.
+    #[inline]
     pub fn byte(&mut self) -> Result<u8, DecodeError> {
-        let byte = *self.bytes.get(self.at).ok_or(DecodeError::Truncated { at: self.at })?;
+        let byte = *self.bytes.get(self.at).ok_or_else(|| DecodeError::Truncated { at: self.at })?;
         self.at += 1;
         Ok(byte)
     }
 
     /// A number of at most 64 bits.
+    #[inline]
     pub fn number(&mut self) -> Result<u64, DecodeError> {
+        // Most numbers are small.
+        if let Some(&byte) = self.bytes.get(self.at)
+            && byte < 0x80
+        {
+            self.at += 1;
+            return Ok(u64::from(byte));
+        }
+        self.long_number()
+    }
+
+    fn long_number(&mut self) -> Result<u64, DecodeError> {
         let mut number = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -94,6 +114,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A number that fits this machine's `usize`.
+    #[inline]
     pub fn size(&mut self) -> Result<usize, DecodeError> {
         usize::try_from(self.number()?).map_err(|_| self.invalid("size"))
     }
@@ -110,13 +131,14 @@ impl<'a> Reader<'a> {
     /// Exactly `len` bytes.
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let end = self.at.checked_add(len).filter(|&end| end <= self.bytes.len());
-        let end = end.ok_or(DecodeError::Truncated { at: self.bytes.len() })?;
+        let end = end.ok_or_else(|| DecodeError::Truncated { at: self.bytes.len() })?;
         let bytes = &self.bytes[self.at..end];
         self.at = end;
         Ok(bytes)
     }
 
     /// A length and that many bytes.
+    #[inline]
     pub fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let len = self.size()?;
         self.take(len)

@@ -172,7 +172,7 @@ fn a_declared_length_allocates_nothing() {
     let before = peak_bytes();
     for length in [1_000_000_000, u64::from(u32::MAX), 1 << 40, u64::MAX >> 1, u64::MAX] {
         // A section of that length; then a table, runs, or parents of that count inside a section.
-        for kind in 0..9 {
+        for kind in 0..10 {
             let mut whole = MAGIC.to_vec();
             put_number(&mut whole, kind);
             put_number(&mut whole, length);
@@ -230,7 +230,7 @@ fn a_run_cannot_have_more_characters_than_came_with_it() {
 fn sections_of_later_versions_are_skipped_and_doubled_ones_refused() {
     let (document, batch) = sample(5, 30);
     let bytes = document.encode();
-    for kind in [0, 8, 99, u64::MAX] {
+    for kind in [0, 9, 99, u64::MAX] {
         let mut content = unsealed(&bytes).to_vec();
         put_number(&mut content, kind);
         put_bytes(&mut content, b"from the future");
@@ -238,7 +238,7 @@ fn sections_of_later_versions_are_skipped_and_doubled_ones_refused() {
         assert_eq!(EventBatch::decode(&newer), Ok(batch.clone()));
         assert_eq!(Document::decode(&newer).unwrap().encode(), bytes);
     }
-    for kind in 1..=7 {
+    for kind in 1..=8 {
         let mut content = unsealed(&bytes).to_vec();
         put_number(&mut content, kind);
         put_bytes(&mut content, b"again");
@@ -348,4 +348,43 @@ fn a_column_cannot_be_a_bomb() {
             "{length}"
         );
     }
+}
+
+/// What is sent key by key.
+#[test]
+fn single_runs_come_back() {
+    let mut dice = Dice(10);
+    let mut accepted = 0;
+    for seed in 0..20 {
+        let (_, batch) = sample(seed, 40);
+        for run in batch.runs {
+            let batch = EventBatch { runs: vec![run] };
+            let bytes = batch.encode();
+            assert_eq!(bytes[MAGIC.len()], 8);
+            assert_eq!(EventBatch::decode(&bytes).as_ref(), Ok(&batch));
+            let content = unsealed(&bytes);
+            for end in 0..content.len() {
+                assert!(EventBatch::decode(&bytes[..end]).is_err());
+                assert!(EventBatch::decode(&sealed(&content[..end])).is_err(), "{end}");
+            }
+            let mut newer = content.to_vec();
+            put_number(&mut newer, 99);
+            put_bytes(&mut newer, b"from the future");
+            assert_eq!(EventBatch::decode(&sealed(&newer)).as_ref(), Ok(&batch));
+            put_number(&mut newer, 8);
+            put_bytes(&mut newer, b"");
+            assert!(EventBatch::decode(&sealed(&newer)).is_err());
+            for _ in 0..20 {
+                let mut forged = content.to_vec();
+                let at = MAGIC.len() + dice.below(forged.len() - MAGIC.len());
+                forged[at] = [dice.roll() as u8, 0, 0x7f, 0xff][dice.below(4)];
+                if let Ok(decoded) = EventBatch::decode(&sealed(&forged)) {
+                    assert!(held(&decoded) <= 64 * bytes.len());
+                    let _ = Document::new().merge(&decoded);
+                    accepted += 1;
+                }
+            }
+        }
+    }
+    assert!(accepted > 0, "some forgeries only change a letter");
 }
