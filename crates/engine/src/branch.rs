@@ -65,7 +65,10 @@ impl Branch {
     /// Notes that events made at this branch's version, of which `last` is the last, were entered in its text.
     pub fn advance_linear(&mut self, events: usize, last: Lv) {
         self.idle = self.idle.saturating_add(events);
-        self.version = Version::of(last);
+        match self.version.0.as_mut_slice() {
+            [head] => *head = last,
+            _ => self.version = Version::of(last),
+        }
     }
 
     /// A walker that has walked all of this branch, moved to `version`, a part of it.

@@ -173,13 +173,22 @@ impl Document {
         Ok(Applied { version: parents, effect: self.enter(&effects), events })
     }
 
-    /// As [`Document::edit_at`] for edits that fit the text as it stands: what nearly all edits are. Their effect is
-    /// what they say.
-    fn edit_newest(&mut self, edits: &[Edit], agent: AgentId, meta: &Meta) -> Applied {
+    /// Enters edits made at the newest version, as somebody makes who shows the text and so has the effect already:
+    /// it is not put together again. Returns the new version.
+    pub fn record(&mut self, edits: &[Edit], agent: AgentId, meta: &Meta) -> Result<Version, EditError> {
+        if !self.branch.is_linear(1) {
+            return Ok(self.edit(edits, agent, meta)?.version);
+        }
+        check_batch(edits, self.branch.text.len())?;
+        self.enter_newest(edits, agent, meta);
+        Ok(self.version().clone())
+    }
+
+    /// Edits that fit the text as it stands, made at the newest version, as nearly all are: they need no walker.
+    fn enter_newest(&mut self, edits: &[Edit], agent: AgentId, meta: &Meta) -> Range<Lv> {
         let start = self.events();
         let (mut shift, mut count) = (0isize, 0);
-        let mut effect: Vec<Edit> = Vec::with_capacity(edits.len());
-        for edit in edits.iter().filter(|edit| !edit.is_empty()) {
+        for edit in edits {
             let at = (edit.range.start as isize + shift) as usize;
             let (deleted, inserted) = (edit.range.len(), scalars(&edit.insert));
             if deleted > 0 {
@@ -192,6 +201,20 @@ impl Document {
             }
             shift += inserted as isize - deleted as isize;
             count += inserted + deleted;
+        }
+        if count > 0 {
+            self.graph.push_newest(agent, count);
+            self.metas.push(start, meta);
+            self.branch.advance_linear(count, start + count - 1);
+        }
+        start..start + count
+    }
+
+    /// As [`Document::edit_at`] for edits that [`Document::enter_newest`] takes. Their effect is what they say.
+    fn edit_newest(&mut self, edits: &[Edit], agent: AgentId, meta: &Meta) -> Applied {
+        let events = self.enter_newest(edits, agent, meta);
+        let mut effect: Vec<Edit> = Vec::with_capacity(edits.len());
+        for edit in edits.iter().filter(|edit| !edit.is_empty()) {
             match effect.last_mut() {
                 Some(last) if last.range.end == edit.range.start => {
                     last.range.end = edit.range.end;
@@ -200,10 +223,7 @@ impl Document {
                 _ => effect.push(edit.clone()),
             }
         }
-        self.graph.push_newest(agent, count);
-        self.metas.push(start, meta);
-        self.branch.advance_linear(count, start + count - 1);
-        Applied { version: Version::of(start + count - 1), effect, events: start..start + count }
+        Applied { version: self.version().clone(), effect, events }
     }
 
     fn check_version(&self, version: &Version) -> Result<(), EditError> {

@@ -82,6 +82,7 @@ fn run(arguments: &[String]) -> Fallible<()> {
     for trace in trace::all(&only)? {
         eprintln!("{} ...", trace.name);
         report.take::<ours::Ours>(&trace, patience)?;
+        report.take_rope(&trace, patience)?;
         #[cfg(feature = "peers")]
         if peers {
             report.take::<diamond::Diamond>(&trace, patience)?;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use syncline_engine::{AgentId, Document, Edit, EventBatch, Meta, Snapshot, Version};
+use syncline_engine::{AgentId, Document, Edit, EventBatch, Meta, Snapshot, Text, Version};
 
 use crate::engine::{Engine, Opened, STEPS_BEHIND};
 use crate::trace::Patch;
@@ -43,7 +43,7 @@ impl Engine for Ours {
         edit.range = patch.at..patch.at + patch.deleted;
         edit.insert.clear();
         edit.insert.push_str(&patch.insert);
-        self.document.edit(&self.edit, self.agent, &self.meta).expect("a patch fits");
+        self.document.record(&self.edit, self.agent, &self.meta).expect("a patch fits");
     }
 
     fn send(&mut self, patch: &Patch) -> Vec<Vec<u8>> {
@@ -95,5 +95,37 @@ impl Engine for Ours {
 impl Opened for Snapshot {
     fn text(&self) -> String {
         self.text().to_owned()
+    }
+}
+
+/// The rope alone, without history: what local edits cannot be cheaper than. Not compared, only shown.
+pub struct BareRope(Text);
+
+impl Engine for BareRope {
+    const NAME: &'static str = "the bare rope";
+    type Message = Vec<u8>;
+
+    fn start(text: &str) -> BareRope {
+        BareRope(Text::from(text))
+    }
+
+    fn replica(&mut self, _agent: u64) -> BareRope {
+        BareRope(self.0.clone())
+    }
+
+    fn edit(&mut self, patch: &Patch) {
+        self.0.remove(patch.at..patch.at + patch.deleted);
+        self.0.insert(patch.at, &patch.insert);
+    }
+
+    fn send(&mut self, patch: &Patch) -> Vec<Vec<u8>> {
+        self.edit(patch);
+        Vec::new()
+    }
+
+    fn receive(&mut self, _message: &Vec<u8>) {}
+
+    fn text(&self) -> String {
+        self.0.to_one_string()
     }
 }

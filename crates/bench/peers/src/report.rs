@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::Fallible;
 use crate::engine::Engine;
-use crate::ours::Ours;
+use crate::ours::{BareRope, Ours};
 use crate::percentiles::Summary;
 use crate::trace::Trace;
 use crate::trial::{self, FIGURES, Outcome, Patience};
@@ -38,6 +38,15 @@ impl Report {
         Ok(())
     }
 
+    /// Measures what local edits cost without a history.
+    pub fn take_rope(&mut self, trace: &Trace, patience: Patience) -> Fallible<()> {
+        if !trace.concurrent {
+            let outcome = trial::local::<BareRope>(trace, patience)?;
+            self.measured.entry((0, trace.name.clone())).or_default().push((BareRope::NAME, outcome));
+        }
+        Ok(())
+    }
+
     /// For each figure the smallest peer's median divided by ours, on the worst trace.
     pub fn json(&self) -> String {
         let mut line = serde_json::json!({ "figure": "engine" });
@@ -45,7 +54,8 @@ impl Report {
             let rows = self.measured.iter().filter(|((figure, _), _)| *figure == index);
             let ratios = rows.filter_map(|(_, engines)| {
                 let of = |ours: bool| {
-                    let engines = engines.iter().filter(move |(name, _)| (*name == Ours::NAME) == ours);
+                    let engines = engines.iter().filter(|(name, _)| *name != BareRope::NAME);
+                    let engines = engines.filter(move |(name, _)| (*name == Ours::NAME) == ours);
                     engines.filter_map(|(_, outcome)| size(outcome)).reduce(f64::min)
                 };
                 Some(of(false)? / of(true)?)

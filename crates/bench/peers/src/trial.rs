@@ -87,7 +87,9 @@ fn check(text: &str, trace: &Trace, what: &str, engine: &str) -> Fallible<()> {
     Err(format!("{engine}: {what} of {} gave another text than the trace's", trace.name).into())
 }
 
-fn local<E: Engine>(trace: &Trace, patience: Patience) -> Fallible<Outcome> {
+/// The time of typing the trace.
+#[inline(never)] // so that a profiler can look at it alone
+pub fn local<E: Engine>(trace: &Trace, patience: Patience) -> Fallible<Outcome> {
     repeat(patience, || {
         let mut document = E::start(&trace.start);
         let time = within(patience.one, trace.patches(), |patch| document.edit(patch));
