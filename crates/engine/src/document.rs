@@ -174,14 +174,13 @@ impl Document {
     }
 
     /// Enters edits made at the newest version, as somebody makes who shows the text and so has the effect already:
-    /// it is not put together again. Returns the new version.
-    pub fn record(&mut self, edits: &[Edit], agent: AgentId, meta: &Meta) -> Result<Version, EditError> {
+    /// it is not put together again. Returns the new events.
+    pub fn record(&mut self, edits: &[Edit], agent: AgentId, meta: &Meta) -> Result<Range<Lv>, EditError> {
         if !self.branch.is_linear(1) {
-            return Ok(self.edit(edits, agent, meta)?.version);
+            return Ok(self.edit(edits, agent, meta)?.events);
         }
         check_batch(edits, self.branch.text.len())?;
-        self.enter_newest(edits, agent, meta);
-        Ok(self.version().clone())
+        Ok(self.enter_newest(edits, agent, meta))
     }
 
     /// Edits that fit the text as it stands, made at the newest version, as nearly all are: they need no walker.

@@ -16,6 +16,7 @@ mod ours;
 #[allow(dead_code)] // the other benchmarks use the rest
 mod percentiles;
 mod report;
+mod strain;
 mod trace;
 mod trial;
 #[cfg(feature = "peers")]
@@ -45,6 +46,7 @@ ours, on the trace where we are worst. Above 1 we win.
     --quick       less patience with slow peers, fewer runs
     --only-ours   no peers, no JSON line
     --trace NAME  only traces whose name contains this
+With automerge-paper among them, also what only ours is asked for: parties behind one another, large texts.
 ";
 
 fn main() -> ExitCode {
@@ -79,20 +81,24 @@ fn run(arguments: &[String]) -> Fallible<()> {
     }
     println!("{}", report::machine());
     let mut report = Report::default();
-    for trace in trace::all(&only)? {
+    let traces = trace::all(&only)?;
+    for trace in &traces {
         eprintln!("{} ...", trace.name);
-        report.take::<ours::Ours>(&trace, patience)?;
-        report.take_rope(&trace, patience)?;
+        report.take::<ours::Ours>(trace, patience)?;
+        report.take_rope(trace, patience)?;
         #[cfg(feature = "peers")]
         if peers {
-            report.take::<diamond::Diamond>(&trace, patience)?;
-            report.take::<cola::Cola>(&trace, patience)?;
-            report.take::<loro_doc::Loro>(&trace, patience)?;
-            report.take::<yrs_doc::Yrs>(&trace, patience)?;
-            report.take::<automerge_doc::Automerge>(&trace, patience)?;
+            report.take::<diamond::Diamond>(trace, patience)?;
+            report.take::<cola::Cola>(trace, patience)?;
+            report.take::<loro_doc::Loro>(trace, patience)?;
+            report.take::<yrs_doc::Yrs>(trace, patience)?;
+            report.take::<automerge_doc::Automerge>(trace, patience)?;
         }
     }
     print!("{report}");
+    if let Some(paper) = traces.iter().find(|trace| trace.name == "automerge-paper") {
+        strain::run(paper)?;
+    }
     if peers {
         println!("{}", report.json());
     }
