@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
     /// The next byte.
     #[inline]
     pub fn byte(&mut self) -> Result<u8, DecodeError> {
-        let byte = *self.bytes.get(self.at).ok_or_else(|| DecodeError::Truncated { at: self.at })?;
+        let byte = *self.bytes.get(self.at).ok_or(DecodeError::Truncated { at: self.at })?;
         self.at += 1;
         Ok(byte)
     }
@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
     /// Exactly `len` bytes.
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let end = self.at.checked_add(len).filter(|&end| end <= self.bytes.len());
-        let end = end.ok_or_else(|| DecodeError::Truncated { at: self.bytes.len() })?;
+        let end = end.ok_or(DecodeError::Truncated { at: self.bytes.len() })?;
         let bytes = &self.bytes[self.at..end];
         self.at = end;
         Ok(bytes)
