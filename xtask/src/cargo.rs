@@ -57,3 +57,14 @@ pub fn become_program(package: &str, release: bool, arguments: &[&str]) -> Resul
     let error = command.arg("--").args(arguments).exec();
     Err(format!("cannot start cargo: {error}"))
 }
+
+/// As [`become_program`], in release mode, for a package that is no part of the workspace but shares its target
+/// folder.
+pub fn become_outsider(manifest: &str, arguments: &[&str]) -> Result<ExitCode, String> {
+    let mut command = cargo(&["run", "--quiet", "--release", "--manifest-path", manifest]);
+    if std::env::var_os("CARGO_TARGET_DIR").is_none() {
+        command.env("CARGO_TARGET_DIR", root().join("target"));
+    }
+    let error = command.arg("--").args(arguments).exec();
+    Err(format!("cannot start cargo: {error}"))
+}

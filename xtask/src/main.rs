@@ -29,7 +29,8 @@ The project's own commands.
         Builds Syncline and serves a folder of sample files until Ctrl-C.
 
     cargo xtask bench NAME [ARGUMENT...]
-        Runs one benchmark in release mode: `files`, `diffsync` or `local`.
+        Runs one benchmark in release mode: `files`, `diffsync`, `local` or `engine`, which compares ours with
+        other engines (a package outside the workspace, whose first build takes minutes).
 
     cargo xtask sim --seeds N [--seed S]
         Runs the simulator over N seeds, or one seed again.
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         ["check", flags @ ..] => check::Options::read(flags).map(|options| check::run(&options)),
         ["demo"] => demo::run(),
         ["bench"] => Err("bench needs the name of a benchmark, for example `cargo xtask bench files`".into()),
+        ["bench", "engine", rest @ ..] => cargo::become_outsider("crates/bench/peers/Cargo.toml", rest),
         ["bench", rest @ ..] => cargo::become_program("syncline-bench", true, rest),
         ["sim", rest @ ..] => cargo::become_program("syncline-sim", false, rest),
         [other, ..] => Err(format!("there is no command `{other}`; see `cargo xtask --help`")),

@@ -32,6 +32,9 @@ Benchmarks of Syncline, run in release mode.
     cargo xtask bench local [--quick]
         Users of one machine: from a save to another user's file by message queues and by shared memory, a
         message through a ring to a sleeping reader, events through a ring, memory and processor time of a user.
+
+    cargo xtask bench engine [--quick] [--only-ours] [--trace NAME]
+        Our engine and others on real editing traces. A program of its own (`peers`), outside the workspace.
 ";
 
 fn main() -> ExitCode {

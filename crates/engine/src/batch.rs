@@ -40,10 +40,18 @@ pub struct EventRun {
 }
 
 impl EventRun {
+    /// How many bytes of text they inserted.
+    pub(crate) fn inserted_bytes(&self) -> usize {
+        match &self.change {
+            Change::Insert { text, .. } => text.len(),
+            Change::Delete { .. } => 0,
+        }
+    }
+
     /// How many events.
     pub fn count(&self) -> usize {
         match &self.change {
-            Change::Insert { text, .. } => text.chars().count(),
+            Change::Insert { text, .. } => crate::edit::scalars(text),
             Change::Delete { count, .. } => *count,
         }
     }

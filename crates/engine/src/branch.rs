@@ -19,7 +19,7 @@ const LARGE_WALKER: usize = 4096;
 ///
 /// The fast path is the normal path: while each event's parents are the branch's own version, no walker
 /// exists and an event costs what the rope costs.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Debug)]
 pub struct Branch {
     /// The text at `version`.
     pub text: Text,
@@ -27,12 +27,21 @@ pub struct Branch {
     pub version: Version,
     walker: Option<Walker>,
     idle: usize,
+    /// At how many spans it is asked again whether a new walker would be much smaller. Asking costs all that
+    /// was walked, so it is done when that has doubled.
+    large: usize,
+}
+
+impl Default for Branch {
+    fn default() -> Branch {
+        Branch::at(Version::root(), Text::default())
+    }
 }
 
 impl Branch {
     /// A branch that stands at `version`, whose text is `text`.
     pub fn at(version: Version, text: Text) -> Branch {
-        Branch { text, version, walker: None, idle: 0 }
+        Branch { text, version, walker: None, idle: 0, large: LARGE_WALKER }
     }
 
     /// How many spans the walker holds; 0 when there is none.
@@ -45,16 +54,39 @@ impl Branch {
         self.walker = None;
     }
 
-    /// Makes sure that a walker exists which has walked all of this branch and can move to `version`.
-    fn walker_for(&mut self, graph: &Graph, operations: &Operations, version: &Version) -> &mut Walker {
-        let keep = self.walker.take().filter(|walker| walker.reaches(graph, version));
+    /// Whether events made at this branch's version can be entered without a walker; `events` are about to be.
+    pub fn is_linear(&mut self, events: usize) -> bool {
+        if self.walker.is_some() && self.idle.saturating_add(events) > IDLE_EVENTS {
+            self.walker = None;
+        }
+        self.walker.is_none()
+    }
+
+    /// Notes that events made at this branch's version, of which `last` is the last, were entered in its text.
+    pub fn advance_linear(&mut self, events: usize, last: Lv) {
+        self.idle = self.idle.saturating_add(events);
+        match self.version.0.as_mut_slice() {
+            [head] => *head = last,
+            _ => self.version = Version::of(last),
+        }
+    }
+
+    /// A walker that has walked all of this branch, moved to `version`, a part of it.
+    pub fn walker_at(&mut self, graph: &Graph, operations: &Operations, version: &Version) -> &mut Walker {
+        let mut keep = self.walker.take();
+        if !keep.as_mut().is_some_and(|walker| walker.move_to(graph, operations, version)) {
+            keep = None;
+        }
+        let large = &mut self.large;
         let keep = keep.filter(|walker| {
-            walker.spans() < LARGE_WALKER || {
+            walker.spans() < *large || {
+                *large = walker.spans() * 2;
                 let events: usize = graph.dominating(&self.version, version).1.iter().map(Range::len).sum();
                 events > walker.spans() / 4
             }
         });
         let walker = keep.unwrap_or_else(|| {
+            *large = LARGE_WALKER;
             let (base, between) = graph.dominating(&self.version, version);
             let mut walker = Walker::new(base);
             for range in between {
@@ -62,16 +94,11 @@ impl Branch {
                 let walked = walker.walk(graph, operations, range, None, &mut |_| {});
                 debug_assert!(walked.is_ok(), "an event that was accepted has no place");
             }
+            let moved = walker.move_to(graph, operations, version);
+            debug_assert!(moved, "a walker from what dominates both versions reaches both");
             walker
         });
         self.walker.insert(walker)
-    }
-
-    /// The walker, moved to `version`, a part of this branch.
-    pub fn walker_at(&mut self, graph: &Graph, operations: &Operations, version: &Version) -> &Walker {
-        let walker = self.walker_for(graph, operations, version);
-        walker.move_to(graph, operations, version);
-        walker
     }
 
     /// Finds the effects of further events (ascending; each run's parents are in the branch or among the
@@ -98,7 +125,7 @@ impl Branch {
             let walked = if linear && self.walker.is_none() {
                 walk_linear(operations, chain.clone(), length, effects)
             } else {
-                self.walker_for(graph, operations, &parents).walk(
+                self.walker_at(graph, operations, &parents).walk(
                     graph,
                     operations,
                     chain.clone(),

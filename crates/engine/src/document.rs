@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::batch::{Change, EventBatch, EventRun, MergeError};
 use crate::branch::Branch;
-use crate::edit::{Composer, Edit, EditError, check_batch};
+use crate::edit::{Composer, Edit, EditError, check_batch, scalars};
 use crate::graph::Graph;
 use crate::id::{AgentId, EventId, Heads};
 use crate::meta::{Meta, Metas};
@@ -144,11 +144,14 @@ impl Document {
         if edits.iter().all(Edit::is_empty) {
             return Ok(Applied { version: version.clone(), effect: Vec::new(), events: start..start });
         }
+        if version == self.graph.heads() && self.branch.is_linear(1) {
+            return Ok(self.edit_newest(edits, agent, meta));
+        }
         let mut parents = version.clone();
         let mut shift = 0isize;
         for edit in edits {
             let at = (edit.range.start as isize + shift) as usize;
-            let inserted = edit.insert.chars().count();
+            let inserted = scalars(&edit.insert);
             if !edit.range.is_empty() {
                 self.operations.push_delete(at, edit.range.len(), false);
                 let first = self.graph.push(agent, edit.range.len(), &parents);
@@ -168,6 +171,58 @@ impl Document {
         let walked = self.branch.walk(&self.graph, &self.operations, events.clone(), &mut effects);
         debug_assert!(walked.is_ok(), "edits within the text have places");
         Ok(Applied { version: parents, effect: self.enter(&effects), events })
+    }
+
+    /// Enters edits made at the newest version, as somebody makes who shows the text and so has the effect already:
+    /// it is not put together again. Returns the new events.
+    pub fn record(&mut self, edits: &[Edit], agent: AgentId, meta: &Meta) -> Result<Range<Lv>, EditError> {
+        if !self.branch.is_linear(1) {
+            return Ok(self.edit(edits, agent, meta)?.events);
+        }
+        check_batch(edits, self.branch.text.len())?;
+        Ok(self.enter_newest(edits, agent, meta))
+    }
+
+    /// Edits that fit the text as it stands, made at the newest version, as nearly all are: they need no walker.
+    fn enter_newest(&mut self, edits: &[Edit], agent: AgentId, meta: &Meta) -> Range<Lv> {
+        let start = self.events();
+        let (mut shift, mut count) = (0isize, 0);
+        for edit in edits {
+            let at = (edit.range.start as isize + shift) as usize;
+            let (deleted, inserted) = (edit.range.len(), scalars(&edit.insert));
+            if deleted > 0 {
+                self.operations.push_delete(at, deleted, false);
+                self.branch.text.remove(at..at + deleted);
+            }
+            if inserted > 0 {
+                self.operations.push_insert(at, &edit.insert, inserted);
+                self.branch.text.insert(at, &edit.insert);
+            }
+            shift += inserted as isize - deleted as isize;
+            count += inserted + deleted;
+        }
+        if count > 0 {
+            self.graph.push_newest(agent, count);
+            self.metas.push(start, meta);
+            self.branch.advance_linear(count, start + count - 1);
+        }
+        start..start + count
+    }
+
+    /// As [`Document::edit_at`] for edits that [`Document::enter_newest`] takes. Their effect is what they say.
+    fn edit_newest(&mut self, edits: &[Edit], agent: AgentId, meta: &Meta) -> Applied {
+        let events = self.enter_newest(edits, agent, meta);
+        let mut effect: Vec<Edit> = Vec::with_capacity(edits.len());
+        for edit in edits.iter().filter(|edit| !edit.is_empty()) {
+            match effect.last_mut() {
+                Some(last) if last.range.end == edit.range.start => {
+                    last.range.end = edit.range.end;
+                    last.insert.push_str(&edit.insert);
+                }
+                _ => effect.push(edit.clone()),
+            }
+        }
+        Applied { version: self.version().clone(), effect, events }
     }
 
     fn check_version(&self, version: &Version) -> Result<(), EditError> {
@@ -196,6 +251,11 @@ impl Document {
     /// Merges events from another replica. Repeated events are ignored; a batch that builds on unknown
     /// events, reuses an id, or has an impossible position is refused whole.
     pub fn merge(&mut self, batch: &EventBatch) -> Result<Merged, MergeError> {
+        if let [run] = batch.runs.as_slice()
+            && let Some(merged) = self.merge_newest(run)
+        {
+            return Ok(merged);
+        }
         let (start, heads) = (self.events(), self.graph.heads().clone());
         let merged = self.push_runs(batch).and_then(|()| {
             let mut effects = Vec::new();
@@ -214,6 +274,45 @@ impl Document {
                 Err(error)
             }
         }
+    }
+
+    /// Merges a run that was made at the newest version, as most are that come one by one: it needs no walker, and
+    /// its effect is what it says. `None`, with nothing changed, if it was not, or is not as it should be.
+    fn merge_newest(&mut self, run: &EventRun) -> Option<Merged> {
+        let made_here = matches!(run.parents.ids(), [id] if self.graph.is_newest(id));
+        let count = run.count();
+        let start = self.events();
+        if !made_here
+            || count == 0
+            || run.seq != self.graph.next_seq(&run.agent)
+            || run.seq.checked_add(count as u64).is_none()
+            || start.checked_add(count).is_none_or(|events| events > MAX_EVENTS)
+            || !self.branch.is_linear(count)
+        {
+            return None;
+        }
+        let length = self.branch.text.len();
+        let edit = match &run.change {
+            Change::Insert { at, text } => {
+                if *at > length {
+                    return None;
+                }
+                self.operations.push_insert(*at, text, count);
+                self.branch.text.insert(*at, text);
+                Edit::insert(*at, text.as_str())
+            }
+            Change::Delete { at, backward, .. } => {
+                let first = if *backward { at.checked_add(1)?.checked_sub(count)? } else { *at };
+                let end = first.checked_add(count).filter(|&end| end <= length)?;
+                self.operations.push_delete(*at, count, *backward);
+                self.branch.text.remove(first..end);
+                Edit::delete(first..end)
+            }
+        };
+        self.graph.push_newest(run.agent, count);
+        self.metas.push(start, &run.meta);
+        self.branch.advance_linear(count, start + count - 1);
+        Some(Merged { effect: vec![edit], events: start..start + count })
     }
 
     /// Appends the runs of a batch that are new, checking ids and parents but not positions.

@@ -105,8 +105,17 @@ pub fn apply_to_str(text: &str, edits: &[Edit]) -> String {
     out
 }
 
+/// How many scalars a text has.
+pub fn scalars(text: &str) -> usize {
+    // What is typed comes one character at a time.
+    if text.len() < 2 { text.len() } else { text.chars().count() }
+}
+
 /// The byte offset of the `scalars`-th character, or the length when there are fewer.
 pub fn byte_offset(text: &str, scalars: usize) -> usize {
+    if scalars == 0 {
+        return 0;
+    }
     // Only as much is looked at as is needed: the rest of the text may be long.
     match text.as_bytes().get(..scalars) {
         None => return text.len(),

@@ -7,6 +7,9 @@ use std::ops::Range;
 use crate::id::{AgentId, EventId, Heads};
 use crate::version::{Lv, Version};
 
+/// The newest runs, which are looked through first.
+const RECENT_RUNS: usize = 64;
+
 /// A run of events in which each has the one before it as its only parent.
 #[derive(Clone, Debug)]
 struct Run {
@@ -14,6 +17,8 @@ struct Run {
     end: Lv,
     /// The parents of the first event.
     parents: Version,
+    /// The runs that these are in.
+    parent_runs: SmallVec<[u32; 2]>,
 }
 
 /// A run of events with consecutive sequence numbers of one agent.
@@ -43,12 +48,39 @@ pub struct Graph {
     len: usize,
 }
 
-/// Which side of a comparison an event belongs to.
+/// How a search came to an event. The greater comes first where an event was reached in both ways.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Side {
-    A,
-    B,
-    Both,
+enum Reached {
+    Asked,
+    FromAbove,
+}
+
+/// How much of each run two versions have, for the runs from the newest that either has down.
+struct Reach {
+    /// The newest run.
+    top: usize,
+    /// By how far below `top`: the end of what the first and of what the second version has; 0 for nothing.
+    ends: Vec<[Lv; 2]>,
+    /// How many of the runs not looked at yet one version has more of.
+    uneven: usize,
+}
+
+impl Reach {
+    /// A version (or both) has this event, of that run.
+    fn mark(&mut self, run: usize, lv: Lv, sides: [bool; 2]) {
+        let below = self.top - run;
+        if below >= self.ends.len() {
+            self.ends.resize(below + 1, [0, 0]);
+        }
+        let ends = &mut self.ends[below];
+        self.uneven -= usize::from(ends[0] != ends[1]);
+        for (end, has) in ends.iter_mut().zip(sides) {
+            if has {
+                *end = (*end).max(lv + 1);
+            }
+        }
+        self.uneven += usize::from(ends[0] != ends[1]);
+    }
 }
 
 /// The events that one of two versions has and the other lacks: ascending, disjoint ranges.
@@ -73,6 +105,11 @@ impl Graph {
 
     /// The sequence number that the agent's next event must have.
     pub fn next_seq(&self, agent: &AgentId) -> u64 {
+        if let Some(newest) = self.newest_agent().map(|index| &self.agents[index as usize])
+            && newest.id == *agent
+        {
+            return newest.next_seq;
+        }
         self.by_id.get(agent).map_or(0, |&index| self.agents[index as usize].next_seq)
     }
 
@@ -86,9 +123,13 @@ impl Graph {
     pub fn push(&mut self, agent: AgentId, count: usize, parents: &Version) -> Lv {
         let start = self.len;
         let end = start + count;
-        let index = *self.by_id.entry(agent).or_insert_with(|| {
-            self.agents.push(Agent { id: agent, runs: Vec::new(), next_seq: 0 });
-            (self.agents.len() - 1) as u32
+        // Mostly it is whoever made the event before, who need not be looked up.
+        let index = self.newest_agent().filter(|&index| self.agents[index as usize].id == agent);
+        let index = index.unwrap_or_else(|| {
+            *self.by_id.entry(agent).or_insert_with(|| {
+                self.agents.push(Agent { id: agent, runs: Vec::new(), next_seq: 0 });
+                (self.agents.len() - 1) as u32
+            })
         });
         let info = &mut self.agents[index as usize];
         let seq = info.next_seq;
@@ -103,11 +144,49 @@ impl Graph {
         info.next_seq += count as u64;
         match self.runs.last_mut() {
             Some(last) if start > 0 && parents.0.as_slice() == [start - 1] => last.end = end,
-            _ => self.runs.push(Run { start, end, parents: parents.clone() }),
+            _ => {
+                let parent_runs = parents.0.iter().map(|&lv| self.run_index(lv) as u32).collect();
+                self.runs.push(Run { start, end, parents: parents.clone(), parent_runs });
+            }
         }
         self.heads.advance(parents, end - 1);
         self.len = end;
         start
+    }
+
+    /// Appends `count` events of one agent, made at the newest version. As [`Graph::push`], without its parents.
+    pub fn push_newest(&mut self, agent: AgentId, count: usize) -> Lv {
+        let (start, end) = (self.len, self.len + count);
+        // Whoever made the newest event makes the next one: two runs grow, nothing else changes.
+        if let ([head], Some(assigned), Some(run)) =
+            (self.heads.0.as_mut_slice(), self.assignments.last(), self.runs.last_mut())
+            && *head + 1 == start
+        {
+            let made = &mut self.agents[assigned.agent as usize];
+            if made.id == agent && made.next_seq == assigned.seq + (start - assigned.start) as u64 {
+                made.next_seq += count as u64;
+                run.end = end;
+                *head = end - 1;
+                self.len = end;
+                return start;
+            }
+        }
+        let parents = std::mem::take(&mut self.heads);
+        self.push(agent, count, &parents)
+    }
+
+    fn newest_agent(&self) -> Option<u32> {
+        self.assignments.last().map(|run| run.agent)
+    }
+
+    /// Whether the version of everything known is that of this one event, and that event the newest.
+    pub fn is_newest(&self, id: &EventId) -> bool {
+        let [head] = self.heads.0.as_slice() else { return false };
+        self.assignments.last().is_some_and(|run| {
+            *head >= run.start
+                && id.seq == run.seq + (head - run.start) as u64
+                && self.agents[run.agent as usize].id == id.agent
+        })
     }
 
     /// Forgets every event from `len` on; `heads` are those of that moment. For a batch that turned out bad.
@@ -185,16 +264,40 @@ impl Graph {
         if lvs.len() < 2 {
             return Version(lvs);
         }
-        let all = Version(lvs);
-        let heads = all.0.iter().copied().filter(|&lv| {
-            let others = Version(all.0.iter().copied().filter(|&other| other > lv).collect());
-            !self.contains(&others, lv)
-        });
-        Version(heads.collect())
+        let least = lvs[0];
+        let mut left = lvs.len();
+        let mut heads = SmallVec::new();
+        // From the newest down, once: what is reached from above is no head.
+        let mut heap: BinaryHeap<(Lv, Reached)> = lvs.iter().map(|&lv| (lv, Reached::Asked)).collect();
+        while left > 0 {
+            let Some((last, reached)) = heap.pop() else { break };
+            let run = &self.runs[self.run_index(last)];
+            if reached == Reached::Asked {
+                heads.push(last);
+                left -= 1;
+            }
+            while let Some(&(next, reached)) = heap.peek()
+                && next >= run.start
+            {
+                heap.pop();
+                left -= usize::from(reached == Reached::Asked);
+            }
+            let parents = run.parents.0.iter().filter(|&&parent| parent >= least);
+            heap.extend(parents.map(|&parent| (parent, Reached::FromAbove)));
+        }
+        heads.reverse();
+        Version(heads)
     }
 
     fn run_index(&self, lv: Lv) -> usize {
-        self.runs.partition_point(|run| run.start <= lv) - 1
+        // Nearly all that is asked for is recent.
+        let recent = self.runs.len().saturating_sub(RECENT_RUNS);
+        match self.runs.get(recent) {
+            Some(run) if run.start <= lv => {
+                recent + self.runs[recent..].partition_point(|run| run.start <= lv) - 1
+            }
+            _ => self.runs[..recent].partition_point(|run| run.start <= lv) - 1,
+        }
     }
 
     /// The parents of an event.
@@ -235,30 +338,24 @@ impl Graph {
         if a == b {
             return out;
         }
-        let mut heap: BinaryHeap<(Lv, Side)> = BinaryHeap::new();
-        heap.extend(a.0.iter().map(|&lv| (lv, Side::A)));
-        heap.extend(b.0.iter().map(|&lv| (lv, Side::B)));
-        let mut one_sided = heap.len();
-        while one_sided > 0 {
-            let Some((mut last, mut side)) = heap.pop() else { break };
-            one_sided -= usize::from(side != Side::Both);
-            let run = &self.runs[self.run_index(last)];
-            while let Some(&(next, next_side)) = heap.peek() {
-                if next < run.start {
-                    break;
-                }
-                heap.pop();
-                one_sided -= usize::from(next_side != Side::Both);
-                if next_side != side {
-                    out.note(side, next + 1..last + 1);
-                    last = next;
-                    side = Side::Both;
-                }
+        let newest = a.0.iter().chain(&b.0).max().map_or(0, |&lv| self.run_index(lv));
+        let mut reach = Reach { top: newest, ends: Vec::with_capacity(32), uneven: 0 };
+        a.0.iter().for_each(|&lv| reach.mark(self.run_index(lv), lv, [true, false]));
+        b.0.iter().for_each(|&lv| reach.mark(self.run_index(lv), lv, [false, true]));
+        let mut below = 0;
+        while reach.uneven > 0 {
+            let Some(&[end_a, end_b]) = reach.ends.get(below) else { break };
+            let run = &self.runs[newest - below];
+            below += 1;
+            if end_a == 0 && end_b == 0 {
+                continue;
             }
-            out.note(side, run.start..last + 1);
-            for &parent in &run.parents.0 {
-                heap.push((parent, side));
-                one_sided += usize::from(side != Side::Both);
+            reach.uneven -= usize::from(end_a != end_b);
+            let both = end_a.min(end_b).max(run.start);
+            push_below(&mut out.only_a, both..end_a.max(both));
+            push_below(&mut out.only_b, both..end_b.max(both));
+            for (&parent, &of) in run.parents.0.iter().zip(&run.parent_runs) {
+                reach.mark(of as usize, parent, [end_a > 0, end_b > 0]);
             }
         }
         out.only_a.reverse();
@@ -302,16 +399,6 @@ impl Graph {
         }
         between.reverse();
         (Version::root(), between)
-    }
-}
-
-impl Difference {
-    fn note(&mut self, side: Side, range: Range<Lv>) {
-        match side {
-            Side::A => push_below(&mut self.only_a, range),
-            Side::B => push_below(&mut self.only_b, range),
-            Side::Both => {}
-        }
     }
 }
 

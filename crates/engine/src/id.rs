@@ -1,5 +1,6 @@
 //! Names that mean the same on every replica: agents, event ids, and portable versions.
 
+use smallvec::SmallVec;
 use std::fmt;
 
 /// The longest agent name accepted, in bytes.
@@ -77,14 +78,23 @@ impl fmt::Debug for EventId {
 /// A version as every replica can read it: the ids of its heads, sorted. Empty is the version before
 /// the first event.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
-pub struct Heads(Vec<EventId>);
+pub struct Heads(SmallVec<[EventId; 1]>);
 
 impl Heads {
     /// The version with these heads, in any order.
-    pub fn new(mut ids: Vec<EventId>) -> Heads {
+    pub fn new(ids: Vec<EventId>) -> Heads {
+        Heads::sorted(SmallVec::from_vec(ids))
+    }
+
+    pub(crate) fn sorted(mut ids: SmallVec<[EventId; 1]>) -> Heads {
         ids.sort_unstable();
         ids.dedup();
         Heads(ids)
+    }
+
+    /// The version with this one head. Takes no memory of its own.
+    pub fn of(id: EventId) -> Heads {
+        Heads(smallvec::smallvec![id])
     }
 
     /// The heads, sorted.

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use crate::version::Lv;
 
+/// The longest author and the longest channel that are read, in bytes.
+pub const MAX_NAME: usize = 256;
+
 /// Where an edit came from.
 #[derive(Clone, PartialEq, Eq, Debug, Default, PartialOrd, Ord)]
 pub struct Meta {

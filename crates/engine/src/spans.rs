@@ -84,6 +84,8 @@ struct Summary {
 pub struct SpanList {
     order: Vec<Summary>,
     chunks: Vec<Vec<Span>>,
+    /// Where each of `chunks` is in `order`. Written anew when a chunk splits, which few edits do.
+    position: Vec<u32>,
     /// First event of each span -> its chunk.
     index: BTreeMap<Lv, u32>,
     /// Characters visible at the walker's version.
@@ -98,6 +100,7 @@ impl SpanList {
         let mut list = SpanList {
             order: vec![Summary { id: 0, here: 0, now: 0 }],
             chunks: vec![Vec::new()],
+            position: vec![0],
             index: BTreeMap::new(),
             here: 0,
             now: 0,
@@ -181,7 +184,7 @@ impl SpanList {
             return end;
         }
         let Some((&start, &chunk_id)) = self.index.range(..=id).next_back() else { return end };
-        let Some(chunk) = self.order.iter().position(|summary| summary.id == chunk_id) else { return end };
+        let chunk = self.position[chunk_id as usize] as usize;
         let Some(span) = self.chunks[chunk_id as usize].iter().position(|span| span.id == start) else {
             return end;
         };
@@ -264,6 +267,10 @@ impl SpanList {
         self.order[chunk].here -= here;
         self.order[chunk].now -= now;
         self.order.insert(chunk + 1, Summary { id: new_id, here, now });
+        self.position.push(0);
+        for (at, summary) in self.order.iter().enumerate().skip(chunk + 1) {
+            self.position[summary.id as usize] = at as u32;
+        }
     }
 
     /// Changes the state of the characters `ids`, span by span, splitting where they begin and end.

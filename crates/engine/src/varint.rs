@@ -59,12 +59,25 @@ impl<'a> Reader<'a> {
         self.bytes.len() - self.at
     }
 
+    /// Bytes read so far.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// All bytes not read yet.
+    pub fn rest(&mut self) -> &'a [u8] {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        self.at = self.bytes.len();
+        rest
+    }
+
     /// An error about the value just read.
     pub fn invalid(&self, what: &'static str) -> DecodeError {
         DecodeError::Invalid { what, at: self.at }
     }
 
     /// The next byte.
+    #[inline]
     pub fn byte(&mut self) -> Result<u8, DecodeError> {
         let byte = *self.bytes.get(self.at).ok_or(DecodeError::Truncated { at: self.at })?;
         self.at += 1;
@@ -72,7 +85,19 @@ impl<'a> Reader<'a> {
     }
 
     /// A number of at most 64 bits.
+    #[inline]
     pub fn number(&mut self) -> Result<u64, DecodeError> {
+        // Most numbers are small.
+        if let Some(&byte) = self.bytes.get(self.at)
+            && byte < 0x80
+        {
+            self.at += 1;
+            return Ok(u64::from(byte));
+        }
+        self.long_number()
+    }
+
+    fn long_number(&mut self) -> Result<u64, DecodeError> {
         let mut number = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -89,6 +114,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A number that fits this machine's `usize`.
+    #[inline]
     pub fn size(&mut self) -> Result<usize, DecodeError> {
         usize::try_from(self.number()?).map_err(|_| self.invalid("size"))
     }
@@ -112,6 +138,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A length and that many bytes.
+    #[inline]
     pub fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let len = self.size()?;
         self.take(len)

@@ -64,8 +64,6 @@ pub struct Walker {
     /// Ascending by event.
     deletions: Vec<Deletion>,
     at: Version,
-    /// The version that everything walked builds on.
-    base: Version,
     /// What was walked: ascending, disjoint.
     walked: Vec<Range<Lv>>,
 }
@@ -74,13 +72,7 @@ impl Walker {
     /// A walker that has walked nothing; it stands at `base`, a version that everything it will be given
     /// builds on.
     pub fn new(base: Version) -> Walker {
-        Walker {
-            list: SpanList::new(!base.is_root()),
-            deletions: Vec::new(),
-            at: base.clone(),
-            base,
-            walked: Vec::new(),
-        }
+        Walker { list: SpanList::new(!base.is_root()), deletions: Vec::new(), at: base, walked: Vec::new() }
     }
 
     /// How many spans it holds: its memory, and what a move may cost.
@@ -93,22 +85,17 @@ impl Walker {
         self.walked.get(at).is_some_and(|walked| walked.start <= range.start && range.end <= walked.end)
     }
 
-    /// Whether it can move to this version: all that lies between was walked.
-    pub fn reaches(&self, graph: &Graph, version: &Version) -> bool {
+    /// Moves to a version, if all that lies between was walked; otherwise stays and says so.
+    pub fn move_to(&mut self, graph: &Graph, operations: &Operations, version: &Version) -> bool {
         if *version == self.at {
             return true;
         }
+        // Going back over walked events only, one cannot leave what they build on: no look at the base is needed,
+        // which would cost all that was walked.
         let difference = graph.difference(&self.at, version);
-        graph.includes(version, &self.base)
-            && difference.only_a.iter().chain(&difference.only_b).all(|range| self.has_walked(range))
-    }
-
-    /// Moves to a version it [reaches](Walker::reaches).
-    pub fn move_to(&mut self, graph: &Graph, operations: &Operations, version: &Version) {
-        if *version == self.at {
-            return;
+        if !difference.only_a.iter().chain(&difference.only_b).all(|range| self.has_walked(range)) {
+            return false;
         }
-        let difference = graph.difference(&self.at, version);
         for range in difference.only_a.into_iter().rev() {
             self.switch(operations, range, false);
         }
@@ -116,6 +103,7 @@ impl Walker {
             self.switch(operations, range, true);
         }
         self.at = version.clone();
+        true
     }
 
     /// Switches events on (`advance`) or off (retreat). Each is one step of a character's state up or
@@ -156,7 +144,8 @@ impl Walker {
         let mut next = range.start;
         while next < range.end {
             let chain = graph.run_from(next, range.end);
-            self.move_to(graph, operations, &graph.parents_of(chain.start));
+            let moved = self.move_to(graph, operations, &graph.parents_of(chain.start));
+            debug_assert!(moved, "a walker was given events whose parents it has not walked");
             for operation in operations.iter(chain.clone()) {
                 let end = match operation.kind {
                     Kind::Insert { at } => at,

@@ -5,7 +5,9 @@ mod support;
 
 use support::{Dice, History, meta};
 use syncline_engine::varint::{DecodeError, put_bytes, put_number};
-use syncline_engine::{AgentId, Document, Edit, EventBatch, EventRun, Heads, Version, apply_to_str};
+use syncline_engine::{
+    AgentId, Document, Edit, EventBatch, EventRun, Heads, Snapshot, Version, apply_to_str,
+};
 
 const MAGIC: &[u8] = b"SYL\x01";
 
@@ -170,7 +172,7 @@ fn a_declared_length_allocates_nothing() {
     let before = peak_bytes();
     for length in [1_000_000_000, u64::from(u32::MAX), 1 << 40, u64::MAX >> 1, u64::MAX] {
         // A section of that length; then a table, runs, or parents of that count inside a section.
-        for kind in 0..7 {
+        for kind in 0..10 {
             let mut whole = MAGIC.to_vec();
             put_number(&mut whole, kind);
             put_number(&mut whole, length);
@@ -228,7 +230,7 @@ fn a_run_cannot_have_more_characters_than_came_with_it() {
 fn sections_of_later_versions_are_skipped_and_doubled_ones_refused() {
     let (document, batch) = sample(5, 30);
     let bytes = document.encode();
-    for kind in [0, 6, 99, u64::MAX] {
+    for kind in [0, 9, 99, u64::MAX] {
         let mut content = unsealed(&bytes).to_vec();
         put_number(&mut content, kind);
         put_bytes(&mut content, b"from the future");
@@ -236,7 +238,7 @@ fn sections_of_later_versions_are_skipped_and_doubled_ones_refused() {
         assert_eq!(EventBatch::decode(&newer), Ok(batch.clone()));
         assert_eq!(Document::decode(&newer).unwrap().encode(), bytes);
     }
-    for kind in 1..=5 {
+    for kind in 1..=8 {
         let mut content = unsealed(&bytes).to_vec();
         put_number(&mut content, kind);
         put_bytes(&mut content, b"again");
@@ -259,4 +261,130 @@ fn the_checksum_and_the_version_are_looked_at_first() {
     assert_eq!(EventBatch::decode(&newer), Err(DecodeError::WrongFormat));
     assert_eq!(EventBatch::decode(b""), Err(DecodeError::WrongFormat));
     assert!(matches!(EventBatch::decode(MAGIC), Err(DecodeError::Truncated { .. })));
+}
+
+#[test]
+fn a_snapshot_is_the_text_and_later_the_document() {
+    for seed in 0..40 {
+        let (document, _) = sample(seed, 40);
+        let bytes = document.encode();
+        let snapshot = Snapshot::open(bytes.clone()).unwrap();
+        assert_eq!(snapshot.text(), document.text().to_string());
+        assert_eq!(snapshot.document().unwrap().encode(), bytes);
+        for end in 0..bytes.len() {
+            assert!(Snapshot::open(bytes[..end].to_vec()).is_err());
+        }
+    }
+    let (_, batch) = sample(1, 40);
+    assert!(Snapshot::open(batch.encode()).is_err(), "a batch has no text");
+}
+
+/// As documents were stored before there were columns.
+#[test]
+fn a_document_stored_as_rows_opens() {
+    let (document, batch) = sample(7, 20);
+    let mut content = unsealed(&batch.encode()).to_vec();
+    assert_eq!(content[MAGIC.len()], 1);
+    put_number(&mut content, 5);
+    put_bytes(&mut content, document.text().to_string().as_bytes());
+    let bytes = sealed(&content);
+    assert_eq!(Document::decode(&bytes).unwrap().encode(), document.encode());
+    assert_eq!(Snapshot::open(bytes).unwrap().text(), document.text().to_string());
+}
+
+#[test]
+fn a_long_batch_comes_back() {
+    let (document, batch) = sample(8, 400);
+    assert!(batch.runs.len() > 64);
+    let bytes = batch.encode();
+    assert_eq!(EventBatch::decode(&bytes), Ok(batch));
+    let mut text = Document::new();
+    let edit = [Edit::insert(0, "a long line, again and again\n".repeat(4_000))];
+    text.edit(&edit, AgentId::new(b"ann").unwrap(), &meta(0)).unwrap();
+    for document in [document, text] {
+        assert_eq!(Document::decode(&document.encode()).unwrap().encode(), document.encode());
+    }
+}
+
+/// What somebody made on purpose of a history in columns: an error or another history, never more.
+#[test]
+fn forged_columns_do_no_harm() {
+    let (document, _) = sample(9, 300);
+    let content = unsealed(&document.encode()).to_vec();
+    let mut dice = Dice(9);
+    let mut accepted = 0;
+    for number in 0..4_000 {
+        let mut forged = content.clone();
+        for _ in 0..=number % 3 {
+            let at = MAGIC.len() + dice.below(forged.len() - MAGIC.len());
+            forged[at] = [dice.roll() as u8, 0, 0x7f, 0xff][dice.below(4)];
+        }
+        let bytes = sealed(&forged);
+        if let Ok(batch) = EventBatch::decode(&bytes) {
+            let _ = Document::new().merge(&batch);
+            accepted += usize::from(Document::decode(&bytes).is_ok());
+        }
+        let _ = Snapshot::open(bytes);
+    }
+    assert!(accepted > 0, "some forgeries only change a letter");
+}
+
+/// A few bytes that unpack to many are refused by the length they name, and by what they hold.
+#[test]
+fn a_column_cannot_be_a_bomb() {
+    let bomb = miniz_oxide::deflate::compress_to_vec(&vec![b'a'; 50_000_000], 9);
+    for length in [1_000, bomb.len() as u64 * 16, bomb.len() as u64 * 17, 50_000_000, u64::MAX] {
+        let mut packed = vec![1];
+        put_number(&mut packed, length);
+        put_bytes(&mut packed, &bomb);
+        let empty_columns = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let mut content = MAGIC.to_vec();
+        for (kind, section) in [(1, &[0][..]), (2, &[0]), (6, &empty_columns), (7, &packed)] {
+            put_number(&mut content, kind);
+            put_bytes(&mut content, section);
+        }
+        assert!(
+            matches!(EventBatch::decode(&sealed(&content)), Err(DecodeError::Invalid { .. })),
+            "{length}"
+        );
+    }
+}
+
+/// What is sent key by key.
+#[test]
+fn single_runs_come_back() {
+    let mut dice = Dice(10);
+    let mut accepted = 0;
+    for seed in 0..20 {
+        let (_, batch) = sample(seed, 40);
+        for run in batch.runs {
+            let batch = EventBatch { runs: vec![run] };
+            let bytes = batch.encode();
+            assert_eq!(bytes[MAGIC.len()], 8);
+            assert_eq!(EventBatch::decode(&bytes).as_ref(), Ok(&batch));
+            let content = unsealed(&bytes);
+            for end in 0..content.len() {
+                assert!(EventBatch::decode(&bytes[..end]).is_err());
+                assert!(EventBatch::decode(&sealed(&content[..end])).is_err(), "{end}");
+            }
+            let mut newer = content.to_vec();
+            put_number(&mut newer, 99);
+            put_bytes(&mut newer, b"from the future");
+            assert_eq!(EventBatch::decode(&sealed(&newer)).as_ref(), Ok(&batch));
+            put_number(&mut newer, 8);
+            put_bytes(&mut newer, b"");
+            assert!(EventBatch::decode(&sealed(&newer)).is_err());
+            for _ in 0..20 {
+                let mut forged = content.to_vec();
+                let at = MAGIC.len() + dice.below(forged.len() - MAGIC.len());
+                forged[at] = [dice.roll() as u8, 0, 0x7f, 0xff][dice.below(4)];
+                if let Ok(decoded) = EventBatch::decode(&sealed(&forged)) {
+                    assert!(held(&decoded) <= 64 * bytes.len());
+                    let _ = Document::new().merge(&decoded);
+                    accepted += 1;
+                }
+            }
+        }
+    }
+    assert!(accepted > 0, "some forgeries only change a letter");
 }

@@ -6,8 +6,8 @@ mod support;
 
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use support::{History, Step};
-use syncline_engine::{Change, Document, EventBatch, EventId, Version, apply_to_str};
+use support::{Dice, History, Step, meta};
+use syncline_engine::{Change, Document, Edit, EventBatch, EventId, Version, apply_to_str};
 
 type Events = BTreeSet<EventId>;
 
@@ -152,4 +152,36 @@ fn long_histories_merge_as_the_oracle_does() {
     for seed in 0..8 {
         check(&support::Dice(seed).steps(220));
     }
+}
+
+/// Recording is editing, told nothing of the effect: with and without somebody else at an older version.
+#[test]
+fn what_is_recorded_is_as_what_is_edited() {
+    let ann = syncline_engine::AgentId::new(b"ann").unwrap();
+    let bob = syncline_engine::AgentId::new(b"bob").unwrap();
+    let (mut recorded, mut edited) = (Document::new(), Document::new());
+    let mut old = Version::root();
+    let mut dice = Dice(11);
+    for step in 0..2_000 {
+        let length = edited.text().len();
+        let at = dice.below(length + 1);
+        let end = (at + dice.below(4)).min(length);
+        let edits =
+            [Edit { range: at..end, insert: "x\u{e9}\u{1f980}".chars().take(dice.below(4)).collect() }];
+        let meta = meta(step / 100);
+        let events = recorded.record(&edits, ann, &meta).unwrap();
+        assert_eq!(edited.edit(&edits, ann, &meta).unwrap().events, events);
+        if step % 300 > 290 {
+            let stale = [Edit::insert(0, "b")];
+            let here = recorded.edit_at(&old, &stale, bob, &meta).unwrap();
+            assert_eq!(edited.edit_at(&old, &stale, bob, &meta).unwrap(), here);
+        } else if step % 7 == 0 {
+            old = edited.version().clone();
+        }
+        assert_eq!(recorded.text().to_string(), edited.text().to_string());
+    }
+    assert_eq!(recorded.encode(), edited.encode());
+    let beyond = recorded.text().len() + 1;
+    assert!(recorded.record(&[Edit::insert(beyond, "x")], ann, &meta(0)).is_err());
+    assert!(recorded.record(&[Edit::insert(0, "")], ann, &meta(0)).unwrap().is_empty());
 }
