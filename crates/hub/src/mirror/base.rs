@@ -156,13 +156,9 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
         });
     let Some((index, cost)) = best else { return meant(Why::Newest) };
     // To an empty file that somebody saw anything may have been added.
-    let resembles = |index: usize| {
-        text_of(index).is_some_and(|text| match text.as_str() {
-            "" => save.candidates[index].evidence.is_reading(),
-            text => !unrelated(save.text, &diff_cost(text, save.text)),
-        })
-    };
-    if unrelated(save.text, &cost) && !(0..save.candidates.len()).any(resembles) {
+    let added_to_nothing =
+        text_of(index).is_some_and(|text| text.is_empty()) && save.candidates[index].evidence.is_reading();
+    if unrelated(save.text, &cost) && !added_to_nothing {
         return meant(Why::Unrelated);
     }
     let why = if index == newest { Why::LeastChange } else { Why::Stale };
