@@ -11,7 +11,7 @@ mod watch;
 
 use crate::medium::{Medium, Purpose, Step};
 use crate::on_medium::OnMedium;
-use crate::{DiskError, FileStat, Probe, RelPath, Watch};
+use crate::{DiskError, FileStat, GitState, Probe, RelPath, Watch};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -337,10 +337,18 @@ impl Medium for Kernel {
         }
     }
 
-    fn has_git(&self, dir: &OwnedFd) -> Result<bool, Errno> {
-        match stat_of(dir, ".git") {
-            Ok(_) => Ok(true),
-            Err(Errno::NOENT) => Ok(false),
+    fn git_state(&self, dir: &OwnedFd) -> Result<GitState, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let git = match rustix::fs::openat(dir, ".git", flags, Mode::empty()) {
+            Ok(git) => git,
+            Err(Errno::NOENT) => return Ok(GitState::Absent),
+            // A file or a link: a work tree or submodule, whose index is elsewhere.
+            Err(Errno::NOTDIR | Errno::LOOP) => return Ok(GitState::Quiet),
+            Err(e) => return Err(e),
+        };
+        match stat_of(&git, "index.lock") {
+            Ok(_) => Ok(GitState::AtWork),
+            Err(Errno::NOENT) => Ok(GitState::Quiet),
             Err(e) => Err(e),
         }
     }

@@ -33,6 +33,10 @@ const MAILBOX: usize = 256;
 
 /// git's files settle within this time after it last touched its index lock or HEAD.
 const GIT_WINDOW: Duration = Duration::from_millis(800);
+/// What git did is asked about when the files that vanished meanwhile are judged.
+const GIT_REMEMBERED: Duration = Duration::from_secs(60);
+/// So many repositories within one folder are told apart; in more, git counts as no git.
+const MAX_REPOSITORIES: usize = 1_024;
 
 /// What a hub needs to run.
 pub struct Options {
@@ -99,13 +103,15 @@ pub(crate) struct Inner {
     pub inodes: Mutex<HashMap<Inode, DocId>>,
     /// Open once differences found at the start may be entered.
     pub gate: watch::Sender<bool>,
-    /// A mass deletion was found: nothing is deleted or written again until somebody decides.
-    pub braked: AtomicBool,
+    /// A mass deletion was found: it is not passed on until somebody decides. Everything else goes on.
+    pub deletions_held: AtomicBool,
+    /// The folder itself is gone: no file is touched until somebody decides.
+    pub root_gone: AtomicBool,
     /// How often events of readers were lost: what seemed unread may have been read.
     losses: AtomicU64,
     /// Who read the files of documents that are not in memory.
     pub resting: Resting,
-    /// Repositories in which git is at work (`None`: the root's), each until when, since the hub's start.
+    /// Repositories in which git was lately at work (`None`: the root's), each when last, since the hub's start.
     git: Mutex<HashMap<Option<RelPath>, Duration>>,
     pub started: Instant,
     pub visits: Arc<Semaphore>,
@@ -233,7 +239,8 @@ impl Hub {
             folder_commands,
             inodes: Mutex::default(),
             gate: watch::Sender::new(!joined),
-            braked: AtomicBool::new(false),
+            deletions_held: AtomicBool::new(false),
+            root_gone: AtomicBool::new(false),
             losses: AtomicU64::new(0),
             resting: Resting::default(),
             git: Mutex::default(),
@@ -444,9 +451,9 @@ impl Hub {
         self.ask_folder(|reply| FolderCommand::DecideBrake { pass_on, reply }).await
     }
 
-    /// Whether a mass deletion is held and waits for a decision.
+    /// Whether a mass deletion is held, or the folder itself is gone, and a decision is waited for.
     pub fn is_braked(&self) -> bool {
-        self.0.braked.load(Ordering::Relaxed)
+        self.0.deletions_held.load(Ordering::Relaxed) || self.0.root_gone.load(Ordering::Relaxed)
     }
 
     /// Brings a deleted file back, as it was when it was deleted.
@@ -851,20 +858,24 @@ impl Hub {
     pub(crate) fn note_git(&self, repository: Option<RelPath>) {
         let now = self.uptime();
         let mut git = lock(&self.0.git);
-        git.retain(|_, until| *until > now);
-        git.insert(repository, now + GIT_WINDOW);
+        git.retain(|_, last| now < *last + GIT_REMEMBERED);
+        if git.len() < MAX_REPOSITORIES {
+            git.insert(repository, now);
+        }
     }
 
+    /// Whether git is at work in the repository that this path is in.
     pub(crate) fn git_at_work(&self, path: &RelPath) -> bool {
-        let now = self.uptime();
-        let within = |repository: &Option<RelPath>| repository.as_ref().is_none_or(|top| path.is_below(top));
-        lock(&self.0.git).iter().any(|(repository, until)| now < *until && within(repository))
+        self.git_since(path, self.uptime()).is_some()
     }
 
-    /// Whether git is at work anywhere in the folder.
-    pub(crate) fn git_anywhere(&self) -> bool {
-        let now = self.uptime();
-        lock(&self.0.git).values().any(|until| now < *until)
+    /// The repository around this path, if git was at work there at that moment (since the hub's start) or later.
+    pub(crate) fn git_since(&self, path: &RelPath, moment: Duration) -> Option<Option<RelPath>> {
+        let around = |repository: &Option<RelPath>| repository.as_ref().is_none_or(|top| path.is_below(top));
+        let git = lock(&self.0.git);
+        let at_work = git.iter().filter(|(top, last)| around(top) && moment < **last + GIT_WINDOW);
+        // The innermost: a repository within another is its own.
+        at_work.map(|(top, _)| top.clone()).max_by_key(|top| top.as_ref().map_or(0, |top| top.as_str().len()))
     }
 
     pub(crate) fn note_loss(&self) {

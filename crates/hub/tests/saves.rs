@@ -272,19 +272,6 @@ async fn what_was_saved_while_no_hub_ran_is_an_edit_of_what_was_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_16_a_mass_deletion_is_held_until_somebody_decides() {
-    let names: Vec<String> = (0..40).map(|n| format!("f{n}.txt")).collect();
-    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), b"text\n".as_slice())).collect();
-    let served = serve(&files).await;
-    let mut events = served.hub.events();
-    names.iter().for_each(|name| fs::remove_file(served.path(name)).unwrap());
-    while !matches!(events.recv().await.unwrap(), syncline_hub::HubEvent::Brake { files: 40, .. }) {}
-    assert_eq!(served.hub.document_paths().len(), 40);
-    assert_eq!(served.hub.decide_brake(false).await.unwrap(), 40);
-    eventually("written again", || names.iter().all(|name| served.read(name) == "text\n")).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_not_text_are_kept_as_they_are() {
     let served = serve(&[("a.bin", b"\x00\xff\xfe")]).await;
     let doc = served.hub.document_at("a.bin").unwrap();
