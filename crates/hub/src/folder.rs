@@ -250,7 +250,16 @@ impl FolderTask {
         self.catalogue.merge_vector(&vector);
         let mut records: Vec<Record> = kept.iter().cloned().map(Record::Catalogue).collect();
         records.push(Record::Vector(vector.clone()));
-        self.commit(records, &kept, &vector).await
+        self.commit(records, &kept, &vector).await?;
+        for write in &kept {
+            if let Field::Path(path) = &write.field
+                && RelPath::parse(path).is_ok_and(|path| syncline_disk::is_refused_from_network(&path))
+            {
+                let what = "a peer shares a file of this name, which is not written here".to_owned();
+                self.hub.tell(HubEvent::Trouble { path: path.clone(), what });
+            }
+        }
+        Ok(())
     }
 
     /// Two living documents at one path: the hub that others dial resolves it (docs/decisions/0008).

@@ -382,12 +382,18 @@ impl Hub {
     /// Merges catalogue writes from a peer, which has told its whole vector with them. Durable on return.
     ///
     /// # Errors
+    /// [`HubError::BadName`] for a name that no file can have: nothing of the message is taken;
     /// [`HubError::StorageFull`], [`HubError::Store`].
     pub async fn merge_catalogue(
         &self,
         writes: Vec<Write>,
         vector: BTreeMap<AgentId, u64>,
     ) -> Result<(), HubError> {
+        for write in &writes {
+            if let Field::Path(path) = &write.field {
+                RelPath::parse(path).map_err(HubError::BadName)?;
+            }
+        }
         self.ask_folder(|reply| FolderCommand::Merge { writes, vector, reply }).await
     }
 

@@ -54,6 +54,8 @@ codes! {
     UnknownDocument = "unknown_document", "name a file of the shared folder, relative to it";
     /// The base is not a version that this hub knows.
     BadBase = "bad_base", "use the version of the newest content_update, or leave the base out";
+    /// A file cannot have this name.
+    BadName = "bad_name", "paths are relative, with parts of at most 255 bytes, without `..` and control characters";
     /// The document is not text.
     NotText = "not_text", "only UTF-8 text can be edited here";
     /// The disk of the hub is full.

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use syncline_disk::{RealFolder, RealOptions};
+use syncline_disk::{Folder, RealFolder, RealOptions};
 use syncline_hub::{Hub, Options};
 use syncline_store::{Log, MemoryLog};
 
@@ -33,9 +33,13 @@ pub async fn serve_with(files: &[(&str, &[u8])], real: RealOptions) -> Served {
 }
 
 pub async fn open(root: &Path, log: &MemoryLog, seed: u64, real: RealOptions) -> Hub {
+    Hub::open(options(RealFolder::open(root, real).unwrap(), log, seed)).await.unwrap()
+}
+
+/// What a hub of this folder and journal needs.
+pub fn options(folder: impl Folder + 'static, log: &MemoryLog, seed: u64) -> Options {
     let log = log.clone();
-    let folder = RealFolder::open(root, real).unwrap();
-    let options = Options {
+    Options {
         folder: Arc::new(folder),
         log: Box::new(move || Ok(Box::new(log.clone()) as Box<dyn Log>)),
         only: None,
@@ -46,8 +50,7 @@ pub async fn open(root: &Path, log: &MemoryLog, seed: u64, real: RealOptions) ->
         seed,
         clock: Arc::new(|| 1_000_000),
         author: "tester".into(),
-    };
-    Hub::open(options).await.unwrap()
+    }
 }
 
 impl Served {
