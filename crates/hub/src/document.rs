@@ -52,10 +52,30 @@ pub(crate) struct TextAt {
 pub(crate) struct Edited {
     /// The version of its maker: what they saw, and the edit.
     pub version: Version,
-    /// The document's version after it.
+    /// The same, for elsewhere. Never the document's version: whoever names that one as what they saw takes out
+    /// what others wrote meanwhile.
     pub heads: Heads,
     /// Whether others' changes lie between what the maker saw and the document.
     pub merged: bool,
+}
+
+impl Edited {
+    /// As the result of a request: the answer to its repetition.
+    fn encode(&self) -> Vec<u8> {
+        [vec![u8::from(self.merged)], self.heads.encode()].concat()
+    }
+
+    /// Whether it was merged, and its version, from [`Edited::encode`].
+    pub fn read(result: &[u8]) -> Option<(bool, Heads)> {
+        let (merged, heads) = result.split_first()?;
+        Some((*merged != 0, Heads::decode(heads).ok()?))
+    }
+
+    /// The answer that was given the first time. `None` if it is not one of this document's.
+    fn decode(result: &[u8], document: &Document) -> Option<Edited> {
+        let (merged, heads) = Edited::read(result)?;
+        Some(Edited { version: document.local(&heads).ok()?, heads, merged })
+    }
 }
 
 /// What makes a repeated edit one edit.
@@ -412,16 +432,15 @@ impl DocumentTask {
                     tip.note(&before, &applied.effect, document);
                 }
                 let applied = applied.map_err(|error| HubError::BadPosition { what: error.to_string() });
-                if let (Ok(applied), Some(Request { key, records })) = (&applied, request) {
-                    let result = document.portable(&applied.version).encode();
-                    extra.push(Record::Request { key, result });
+                let edited = applied.map(|applied| {
+                    let heads = document.portable(&applied.version);
+                    Edited { version: applied.version, heads, merged }
+                });
+                if let (Ok(edited), Some(Request { key, records })) = (&edited, request) {
+                    extra.push(Record::Request { key, result: edited.encode() });
                     extra.extend(records);
                 }
-                waiting.push(Box::new(move |committed, document| {
-                    let heads = document.portable(document.version());
-                    let done = applied.map(|applied| Edited { version: applied.version, heads, merged });
-                    drop(reply.send(committed.and(done)));
-                }));
+                waiting.push(Box::new(move |committed, _| drop(reply.send(committed.and(edited)))));
             }
             Command::Reinstate { conflict, reply } => {
                 let done = policy::reinstate(&hub, document, &conflict);
@@ -550,9 +569,7 @@ impl DocumentTask {
 fn repeat(command: Command, result: Vec<u8>, waiting: &mut Vec<Waiting>) {
     let Command::Edit { reply, .. } = command else { return };
     waiting.push(Box::new(move |committed, document| {
-        let version = Heads::decode(&result).ok().and_then(|heads| document.local(&heads).ok());
-        let heads = document.portable(document.version());
-        let edited = version.ok_or(HubError::BadBase).map(|version| Edited { version, heads, merged: false });
+        let edited = Edited::decode(&result, document).ok_or(HubError::BadBase);
         drop(reply.send(committed.and(edited)));
     }));
 }
