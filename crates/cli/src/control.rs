@@ -6,6 +6,7 @@ use std::time::Duration;
 use syncline_hub::Hub;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 
 use crate::args::Answer;
 use crate::failure::Failure;
@@ -21,8 +22,8 @@ fn socket_in(state: &Path) -> PathBuf {
     state.join("control.sock")
 }
 
-/// Answers questions about a hub until it closes. `facts` are what only the program knows (addresses).
-pub fn listen(state: &Path, hub: Hub, facts: Value) {
+/// Answers questions about a hub until it closes. `facts` are what only the program knows (addresses, the link).
+pub fn listen(state: &Path, hub: Hub, facts: watch::Receiver<Value>) {
     let path = socket_in(state);
     // Left by a hub that was killed; we hold the folder's lock.
     let _ = std::fs::remove_file(&path);
@@ -40,7 +41,8 @@ pub fn listen(state: &Path, hub: Hub, facts: Value) {
                 accepted = listener.accept() => {
                     // One at a time: these are a person's questions.
                     if let Ok((stream, _)) = accepted {
-                        let _ = tokio::time::timeout(PATIENCE, answer(stream, &hub, &facts)).await;
+                        let facts = facts.borrow().clone();
+                        let _ = tokio::time::timeout(PATIENCE, answer(stream, &hub, facts)).await;
                     }
                 }
             }
@@ -49,7 +51,7 @@ pub fn listen(state: &Path, hub: Hub, facts: Value) {
     tokio::spawn(serve);
 }
 
-async fn answer(stream: UnixStream, hub: &Hub, facts: &Value) -> std::io::Result<()> {
+async fn answer(stream: UnixStream, hub: &Hub, facts: Value) -> std::io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     BufReader::new(read.take(QUESTION)).read_line(&mut line).await?;
@@ -57,7 +59,7 @@ async fn answer(stream: UnixStream, hub: &Hub, facts: &Value) -> std::io::Result
     let text = |name: &str| question.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let answer = match text("command").as_str() {
         "status" => {
-            let mut status = facts.clone();
+            let mut status = facts;
             status["running"] = json!(true);
             status["pid"] = json!(std::process::id());
             status["documents"] = json!(hub.document_paths().len());

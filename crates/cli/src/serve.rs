@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{broadcast, watch};
 
 use crate::failure::Failure;
-use crate::state_dir::{StateDir, root_of, state_path};
+use crate::state_dir::{StateDir, root_made, state_path};
 use crate::{control, progress, report};
 
 /// Where to listen if nothing is said.
@@ -27,9 +27,10 @@ pub async fn run(
     json: bool,
 ) -> Result<(), Failure> {
     for address in [listen, diffsync].into_iter().flatten() {
-        check_bind(address).map_err(|error| Failure::usage(error.to_string(), ""))?;
+        check_bind(address)
+            .map_err(|error| Failure::usage(error.to_string(), "on this machine: --listen 127.0.0.1:7420"))?;
     }
-    let (root, only) = root_of(path)?;
+    let (root, only) = root_made(path)?;
     let state = StateDir::open(&root)?;
     let listener = bind(listen)?;
     let lines = diffsync.map(|address| bind_to(address, "--diffsync")).transpose()?;
@@ -49,7 +50,7 @@ pub async fn run(
     if let Some(lines_at) = lines_at {
         facts["diffsync"] = json!(lines_at.to_string());
     }
-    control::listen(state.path(), hub.clone(), facts);
+    control::listen(state.path(), hub.clone(), watch::channel(facts).1);
     let (stop, stopped) = watch::channel(false);
     if let Some(lines) = lines {
         tokio::spawn(syncline_net::serve_lines(lines, hub.clone(), access.clone(), stopped.clone()));

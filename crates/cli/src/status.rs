@@ -31,7 +31,7 @@ pub async fn run(path: &Path, json: bool) -> Result<(), Failure> {
             ("listen", "listens at"),
             ("diffsync", "diff-sync at"),
             ("peer", "joined to"),
-            ("state", "link"),
+            ("link", "link:"),
         ] {
             if let Some(value) = status.get(name).and_then(Value::as_str) {
                 println!("  {label} {}", safe(value));

@@ -726,11 +726,15 @@ impl Hub {
         waiting + (VISITS - self.0.visits.available_permits())
     }
 
-    /// Living documents that have no file here (yet, or because it cannot be written).
+    /// Living documents that have no file here (yet, or because it cannot be written). Not those whose names are
+    /// never written for a peer.
     pub fn missing_files(&self) -> usize {
         let present: BTreeSet<DocId> = lock(&self.0.inodes).values().copied().collect();
         let catalogue = self.catalogue();
-        let missing = catalogue.paths().filter(|(_, docs)| docs.iter().all(|doc| !present.contains(doc)));
+        let missing = catalogue.paths().filter(|(path, docs)| {
+            docs.iter().all(|doc| !present.contains(doc))
+                && !RelPath::parse(path).is_ok_and(|path| syncline_disk::is_refused_from_network(&path))
+        });
         missing.count()
     }
 
