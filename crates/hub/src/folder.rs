@@ -139,7 +139,7 @@ impl FolderTask {
                     gate_open = *gate.borrow_and_update();
                     self.scan_at = Some(Instant::now());
                 }
-                // The peer did not come: go on alone (docs/decisions/0005).
+                // The peer did not come: go on alone (docs/decisions/0016).
                 () = &mut waited, if !gate_open => hub.peer_synced(),
                 () = tokio::time::sleep_until(wake) => {}
             }

@@ -20,6 +20,7 @@ use crate::feed::{ChangeFeed, Feeds};
 use crate::folder::{FolderCommand, FolderTask};
 use crate::founding::{self, Founding};
 use crate::mirror::OnDisk;
+use crate::peers::Peers;
 use crate::policy::Policy;
 use crate::resting::Resting;
 use crate::text_session::{Party, TextSession};
@@ -48,7 +49,7 @@ pub struct Options {
     pub only: Option<RelPath>,
     /// What the folder is called.
     pub name: String,
-    /// The folder has a peer elsewhere: differences found at the start wait for its history (docs/decisions/0005).
+    /// The folder has a peer elsewhere: differences found at the start wait for its history (docs/decisions/0016).
     pub joined: bool,
     /// What a new journal begins with. The document's file is kept: whoever deletes it gets it back.
     pub founding: Option<Founding>,
@@ -103,6 +104,7 @@ pub(crate) struct Inner {
     pub inodes: Mutex<HashMap<Inode, DocId>>,
     /// Open once differences found at the start may be entered.
     pub gate: watch::Sender<bool>,
+    pub peers: Peers,
     /// A mass deletion was found: it is not passed on until somebody decides. Everything else goes on.
     pub deletions_held: AtomicBool,
     /// The folder itself is gone: no file is touched until somebody decides.
@@ -149,6 +151,12 @@ pub(crate) struct Handle {
     pub commands: mpsc::Sender<Command>,
     /// Counts the document's durable versions.
     pub durable: watch::Receiver<u64>,
+}
+
+impl Inner {
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -198,6 +206,7 @@ impl Hub {
         let files = reader.files()?.into_iter().chain(reader.intents()?).map(|(doc, _)| doc).collect();
         let (stored_id, joined_to) =
             (id_of(reader.as_ref(), "folder_id")?, id_of(reader.as_ref(), "joined_to")?);
+        let peers = Peers::read(reader.as_ref(), joined)?;
         let ignore = {
             let folder = folder.clone();
             workers.run(move || IgnoreRules::load(folder.as_ref())).await??
@@ -239,6 +248,7 @@ impl Hub {
             folder_commands,
             inodes: Mutex::default(),
             gate: watch::Sender::new(!joined),
+            peers,
             deletions_held: AtomicBool::new(false),
             root_gone: AtomicBool::new(false),
             losses: AtomicU64::new(0),
@@ -289,7 +299,7 @@ impl Hub {
         let _ = closing.wait_for(|closing| *closing).await;
     }
 
-    /// This opening's agent: new each time (docs/decisions/0005).
+    /// This opening's agent: new each time (docs/decisions/0016).
     pub fn agent(&self) -> AgentId {
         self.0.agent
     }
@@ -342,6 +352,7 @@ impl Hub {
     /// A link has merged the peer's whole history: differences found at the start may be entered.
     pub fn peer_synced(&self) {
         self.0.gate.send_replace(true);
+        self.peer_heard();
     }
 
     /// Whether this hub makes one of two documents at one path.
@@ -686,6 +697,12 @@ impl Hub {
     /// Whether all files were listed since the hub was opened.
     pub(crate) fn is_listed(&self) -> bool {
         self.0.listed.load(Ordering::Relaxed)
+    }
+
+    /// Has the files looked at that are still to be judged by what is known of them since the hub before this one.
+    pub(crate) fn look_at_startup(&self) {
+        let waiting: Vec<DocId> = lock(&self.0.startup).iter().copied().collect();
+        waiting.into_iter().for_each(|doc| self.visit_to_look(doc));
     }
 
     /// What was to be done about it failed: it is still to be looked at.

@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use support::{eventually, options};
+use support::{eventually, exchange, options};
 use syncline_disk::{FakeFolder, RelPath};
 use syncline_hub::{Hub, HubEvent};
 use syncline_store::MemoryLog;
@@ -29,19 +29,6 @@ fn folder(files: &[(&str, &str)]) -> FakeFolder {
         folder.foreign_write_in_place(&path(name), text.as_bytes()).unwrap();
     }
     folder
-}
-
-/// What one hub knows goes to the other, both ways, once.
-async fn exchange(one: &Hub, other: &Hub) {
-    for (from, to) in [(one, other), (other, one)] {
-        let (writes, vector) = from.catalogue_since(&to.catalogue_vector());
-        to.merge_catalogue(writes, vector).await.unwrap();
-        for (doc, _) in from.heads() {
-            let have = syncline_protocol::replica::Have::Heads(to.heads_of(doc));
-            let (batch, _) = from.events_since(doc, have).await.unwrap();
-            to.merge_events(doc, batch).await.unwrap();
-        }
-    }
 }
 
 fn texts(folder: &FakeFolder) -> BTreeMap<String, String> {

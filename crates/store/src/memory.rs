@@ -12,7 +12,7 @@ use crate::log::{DiffState, Loaded, Log, LogReader, Record, StoreError};
 #[derive(Clone, Default)]
 pub struct MemoryLog(Arc<Mutex<Content>>);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Content {
     documents: BTreeMap<DocId, (Loaded, Heads)>,
     catalogue: BTreeMap<(DocId, u8), Write>,
@@ -32,6 +32,11 @@ impl MemoryLog {
     /// An empty journal.
     pub fn new() -> MemoryLog {
         MemoryLog::default()
+    }
+
+    /// What a backup made now would hold.
+    pub fn backup(&self) -> MemoryLog {
+        MemoryLog(Arc::new(Mutex::new(self.with(|content| content.clone()))))
     }
 
     /// Makes the next `count` commits fail without an effect.

@@ -62,11 +62,30 @@ impl Served {
         String::from_utf8(std::fs::read(self.path(name)).unwrap_or_default()).unwrap()
     }
 
+    /// Ends the hub and starts another on the same folder and an older journal.
+    pub async fn restore(&mut self, backup: MemoryLog, seed: u64) {
+        self.log = backup;
+        self.restart(seed).await;
+    }
+
     /// Ends the hub and starts another on the same folder and journal.
     pub async fn restart(&mut self, seed: u64) {
         self.hub.close();
         self.hub = open(self.root.path(), &self.log, seed, RealOptions::default()).await;
         self.hub.scanned().await.unwrap();
+    }
+}
+
+/// What one hub knows goes to the other, both ways, once.
+pub async fn exchange(one: &Hub, other: &Hub) {
+    for (from, to) in [(one, other), (other, one)] {
+        let (writes, vector) = from.catalogue_since(&to.catalogue_vector());
+        to.merge_catalogue(writes, vector).await.unwrap();
+        for (doc, _) in from.heads() {
+            let have = syncline_protocol::replica::Have::Heads(to.heads_of(doc));
+            let (batch, _) = from.events_since(doc, have).await.unwrap();
+            to.merge_events(doc, batch).await.unwrap();
+        }
     }
 }
 
