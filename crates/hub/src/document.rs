@@ -1,6 +1,7 @@
 //! The task of one live document: it alone touches the document, records before it tells, and keeps the
 //! document's file in step (see `file`).
 
+mod damaged;
 pub(crate) mod lent;
 
 use std::ops::Range;
@@ -127,6 +128,8 @@ pub(crate) struct DocumentTask {
     /// The document, while its text is being written.
     lent: Option<Arc<Document>>,
     pub file: FileSession,
+    /// When what the journal had of it was set aside.
+    set_aside_at: Option<Instant>,
     /// Held while the file is being brought in step.
     permit: Option<OwnedSemaphorePermit>,
     last_used: Instant,
@@ -199,6 +202,7 @@ impl DocumentTask {
             loaded: None,
             lent: None,
             file,
+            set_aside_at: None,
             permit: None,
             last_used: Instant::now(),
             idle: IDLE,
@@ -300,28 +304,29 @@ impl DocumentTask {
                     Ok((reader.document(id)?, reader.file(id)?, intent))
                 })
                 .await?;
-            let damaged = |what: String| HubError::Damaged { doc: id.to_string(), what };
+            let (document, stored) = match damaged::decode(&stored) {
+                Ok(document) => (document, stored),
+                Err(what) => {
+                    self.set_aside(what).await?;
+                    (Document::new(), syncline_store::Loaded::default())
+                }
+            };
+            let known = self.set_aside_at.is_none();
+            let (file, intent) = (file.filter(|_| known), intent.filter(|_| known));
+            if let Err(error) = self.file.restore(file.as_deref(), intent.as_deref(), &document) {
+                self.forget_file_state(&error.to_string()).await?;
+            }
             let mut loaded = Loaded {
-                document: Document::new(),
+                document,
                 tip: None,
                 recorded: 0,
                 judged: Version::root(),
                 since_snapshot: stored.batches.iter().map(Vec::len).sum(),
                 snapshot_len: stored.snapshot.as_ref().map_or(0, Vec::len),
             };
-            if let Some(snapshot) = &stored.snapshot {
-                loaded.document = Document::decode(snapshot).map_err(|error| damaged(error.to_string()))?;
-            }
-            for batch in &stored.batches {
-                let batch = EventBatch::decode(batch).map_err(|error| damaged(error.to_string()))?;
-                loaded.document.merge(&batch).map_err(|error| damaged(error.to_string()))?;
-            }
             loaded.document.release();
             loaded.recorded = loaded.document.events();
             loaded.judged = loaded.document.version().clone();
-            self.file
-                .restore(file.as_deref(), intent.as_deref(), &loaded.document)
-                .map_err(|error| damaged(error.to_string()))?;
             if let Some(rested) = self.hub.0.resting.wake(id) {
                 self.file.recall(&rested);
             }
@@ -345,6 +350,11 @@ impl DocumentTask {
         for command in together.drain(..) {
             if let Err(error) = self.load().await {
                 command.refuse(&error);
+                continue;
+            }
+            if command.is_about_the_text() && self.lacks_history() {
+                let what = "its history is on its way from the other machines".to_owned();
+                command.refuse(&HubError::Damaged { doc: self.id.to_string(), what });
                 continue;
             }
             match self.earlier(&command, &extra).await {

@@ -528,6 +528,12 @@ impl Hub {
         self.0.feeds.changed(doc, &heads);
     }
 
+    /// What the journal had of a document was set aside: links ask their peers for it.
+    pub(crate) fn publish_nothing(&self, doc: DocId) {
+        lock(&self.0.heads).remove(&doc);
+        self.0.feeds.changed(doc, &Heads::default());
+    }
+
     /// Merges a peer's events. Durable on return; gives the version after them.
     ///
     /// # Errors

@@ -69,7 +69,7 @@ codes! {
     /// Events that no version of the document can have.
     BadEvents = "bad_events", "the sender's copy of this document is damaged; compare it with others";
     /// What the journal holds of the document cannot be read.
-    Damaged = "damaged", "see `syncline doctor` on the hub; other documents are not affected";
+    Damaged = "damaged", "wait: the hub asks the other machines for it; other documents are not affected";
     /// A version of the protocol that this program does not speak.
     UnsupportedVersion = "unsupported_version", "use the same version of Syncline on both sides";
     /// Something that this program does not do (yet).

@@ -122,6 +122,13 @@ impl DocumentTask {
             self.file.rewrite = true;
             return Ok(());
         }
+        let nothing_yet = document.events() == 0 && wanted.kind == Kind::Text;
+        if self.lacks_history() || nothing_yet && self.hub.awaits_peer() {
+            // What is in the file may be in the history that is still to come: entered before, it would be there twice.
+            self.file.write_at = self.hub.uptime() + ARRIVAL_RETRY;
+            self.file.visited = true;
+            return Ok(());
+        }
         self.look(Some(wanted)).await?;
         if self.file.on_disk.is_none()
             && self.file.missing_since.is_some()
