@@ -65,6 +65,8 @@ async fn answer(stream: UnixStream, hub: &Hub, facts: Value) -> std::io::Result<
             status["documents"] = json!(hub.document_paths().len());
             status["in_memory"] = json!(hub.live_documents());
             status["unsettled"] = json!(hub.unsettled());
+            status["file_system"] = json!(hub.probe().file_system);
+            status["file_events"] = json!(hub.probe().events);
             status["missing_files"] = json!(hub.missing_files());
             status["held_deletions"] = json!(hub.is_braked());
             status

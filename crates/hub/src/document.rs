@@ -20,7 +20,7 @@ use crate::diffsync::{self, DiffCommand, Tip};
 use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::file::FileSession;
-use crate::hub::Hub;
+use crate::hub::{Hub, is_save};
 use crate::policy::{self, Policy};
 
 /// How many commands are taken up together and share one commit.
@@ -174,7 +174,7 @@ impl Loaded {
             // Of two that are alike that policy takes one away as well, and it may be the other one.
             return;
         }
-        let copies = self.document.repeated_rewrites(before, new, |meta| &*meta.channel == "file");
+        let copies = self.document.repeated_rewrites(before, new, |meta| is_save(&meta.channel));
         if !copies.is_empty() {
             let meta = Meta { author: "syncline".into(), channel: "policy".into(), time_ms: hub.now_ms() };
             let done = self.document.edit(&copies, hub.agent(), &meta);

@@ -449,6 +449,10 @@ impl FolderTask {
     /// Lists the whole folder: hands changed files to their documents, takes up new ones, and has missing
     /// ones missed.
     async fn scan(&mut self) -> Result<(), HubError> {
+        if !self.scanned && !self.hub.probe().events {
+            let file_system = self.hub.probe().file_system.clone();
+            self.hub.tell(HubEvent::Polled { file_system });
+        }
         // Before the intents are read: a save that begins later has its intent there before its temporary here.
         self.list_leftovers().await;
         let (states, intents) =
@@ -803,7 +807,8 @@ impl NewFile<'_> {
                 if form != Form::default() {
                     fields.push((doc, Field::Form(form)));
                 }
-                let meta = self.hub.file_meta();
+                let git = self.hub.git_at_work(self.path);
+                let meta = if git { self.hub.git_meta() } else { self.hub.file_meta() };
                 // One insertion into an empty text cannot be refused.
                 if document.edit(&[Edit::insert(0, text)], self.hub.agent(), &meta).is_ok()
                     && document.events() > 0

@@ -32,6 +32,10 @@ const VISITS: usize = 48;
 /// How many commands may wait for one document; who has more waits.
 const MAILBOX: usize = 256;
 
+/// The channel of what somebody saved in a file.
+const FILE: &str = "file";
+/// The channel of what git put into files: one labelled change of a checkout, however many files it writes.
+const GIT: &str = "git";
 /// git's files settle within this time after it last touched its index lock or HEAD.
 const GIT_WINDOW: Duration = Duration::from_millis(800);
 /// What git did is asked about when the files that vanished meanwhile are judged.
@@ -151,6 +155,11 @@ pub(crate) struct Handle {
     pub commands: mpsc::Sender<Command>,
     /// Counts the document's durable versions.
     pub durable: watch::Receiver<u64>,
+}
+
+/// Whether a channel's changes are saves of files.
+pub(crate) fn is_save(channel: &str) -> bool {
+    channel == FILE || channel == GIT
 }
 
 impl Inner {
@@ -332,6 +341,11 @@ impl Hub {
     /// Whether only one file of the folder is shared.
     pub fn single_file(&self) -> bool {
         self.0.only.is_some()
+    }
+
+    /// What the folder's file system can do.
+    pub fn probe(&self) -> &Probe {
+        &self.0.probe
     }
 
     /// Notable events from now on. A slow reader misses the oldest.
@@ -882,8 +896,14 @@ impl Hub {
         DocId(lock(&self.0.random).u128(..).to_be_bytes())
     }
 
+    /// Of what somebody saved in a file.
     pub(crate) fn file_meta(&self) -> Meta {
-        Meta { author: self.0.author.clone(), channel: "file".into(), time_ms: self.now_ms() }
+        Meta { author: self.0.author.clone(), channel: FILE.into(), time_ms: self.now_ms() }
+    }
+
+    /// Of what git put into files, all of one checkout.
+    pub(crate) fn git_meta(&self) -> Meta {
+        Meta { channel: GIT.into(), ..self.file_meta() }
     }
 
     /// git is at work in the repository at this directory: what is saved there in the next moment means

@@ -100,6 +100,21 @@ async fn files_18_rules_15_a_checkout_may_remove_most_files() {
     }
     git(&served, &["checkout", "--quiet", "all"]);
     eventually("and back", || served.hub.document_paths().len() == 60).await;
+    // Another text of one file, too: all that a checkout writes carries its label.
+    git(&served, &["checkout", "--quiet", "-b", "other"]);
+    fs::write(served.path("f55.txt"), "other\n").unwrap();
+    git(&served, &["commit", "--quiet", "--all", "--message", "other"]);
+    git(&served, &["checkout", "--quiet", "all"]);
+    eventually("written by git", || served.read("f55.txt") == "text\n").await;
+    let doc = served.hub.document_at("f55.txt").unwrap();
+    let channels = async || {
+        let have = syncline_protocol::replica::Have::Heads(Default::default());
+        let (batch, _) = served.hub.events_since(doc, have).await.unwrap();
+        batch.runs.iter().map(|run| run.meta.channel.to_string()).collect::<Vec<_>>()
+    };
+    while channels().await.last().map(String::as_str) != Some("git") {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
