@@ -22,6 +22,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 
+from real.content_client import example  # noqa: E402
 from real.diffsync import diffsync  # noqa: E402
 from real.editors import missing_tools  # noqa: E402
 from real.hubs import Failure  # noqa: E402
@@ -33,7 +34,7 @@ from real.race import race  # noqa: E402
 from real.sizes import big, many  # noqa: E402
 from real.stale import stale  # noqa: E402
 
-SCENARIOS = {scenario.__name__: scenario for scenario in (programs, stale, race, kill9, offline, diffsync, local, many, big)}
+SCENARIOS = {scenario.__name__: scenario for scenario in (programs, stale, race, kill9, offline, example, diffsync, local, many, big)}
 # The packages of the tools that carry another name.
 PACKAGES = {"sh": "dash"}
 

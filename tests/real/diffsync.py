@@ -2,7 +2,6 @@
 all on one document, whose hub is killed twice."""
 
 import importlib.util
-import json
 import random
 import socket
 import subprocess
@@ -12,11 +11,11 @@ import time
 from pathlib import Path
 
 from .chaos import Chaos
+from .content_client import upload
 from .editors import by_rename, in_place, with_line
 from .hubs import Failure
 from .scene import Scene
 from .trees import content, holds
-from .websocket import WebSocket
 
 ROOT = Path(__file__).parents[2]
 NAME = "shared.txt"
@@ -49,7 +48,7 @@ def diffsync(run):
         typists = [Typist(scene, chaos.port, ready["token"], number, words) for number in range(3)]
         others = [threading.Thread(target=job, args=(scene, words), daemon=True) for job in (save_here, save_there)]
         others.append(threading.Thread(target=terminal, args=(scene, chaos.port, ready["token"], words), daemon=True))
-        others.append(threading.Thread(target=upload, args=(scene, ready["content"], words), daemon=True))
+        others.append(threading.Thread(target=upload, args=(scene, ready["content"], NAME, range(words)), daemon=True))
         for thread in [*typists, *others]:
             thread.start()
         for _ in range(2):
@@ -145,37 +144,6 @@ def terminal(scene, port, token, words):
         scene.ledger.wrote(NAME, *markers)
     else:
         print(f"        connect ended with {ran.returncode}: {ran.stderr.decode()[-300:]}", file=sys.stderr)
-
-
-def upload(scene, address, words):
-    """A content client, which uploads whole texts, and again what was not answered."""
-    dice, line, update = random.Random(f"{scene.run.seed}-content"), None, None
-    for number in range(words):
-        marker, request, answered = scene.ledger.mark("content"), None, False
-        deadline = time.monotonic() + 60
-        while not answered:
-            try:
-                if line is None:
-                    line = WebSocket(f"{address}/{NAME}")
-                    update = json.loads(line.receive())
-                # A repeat must be the same in every letter, so that it has the same answer.
-                request = request or json.dumps({
-                    "type": "update_request", "base": update["version"], "request_id": str(number),
-                    "content": with_line(update["content"], dice.randint(1, 20), marker)})
-                line.send(request)
-                while not answered:
-                    message = json.loads(line.receive())
-                    if message["type"] == "error":
-                        raise Failure(f"the content client got {message}")
-                    answered = message["type"] == "update_result"
-                    update = update if answered else message
-            except OSError:
-                line = None
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
-        scene.ledger.wrote(NAME, marker)
-        time.sleep(dice.uniform(0.02, 0.1))
 
 
 def once(scene, ready):

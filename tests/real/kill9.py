@@ -6,11 +6,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from .content_client import upload
 from .editors import by_rename, with_line
 from .hubs import Failure
 from .scene import Scene
 from .trees import temporaries
 
+# In which folder an editor is that never loads its file again.
+STALE = 1
 FILES = [f"busy-{number}.txt" for number in range(5)]
 LINE = re.compile(r"(line \d+|mk[a-z]+\d{6}[a-z]{6})$")
 
@@ -24,10 +27,13 @@ def kill9(run):
             (scene.folders[0] / name).write_text(f"begin {name}\n{lines}end {name}\n")
         scene.start()
         scene.converge()
+        address = scene.hubs[0].event("join", 60)["content"]
         dice, stop = random.Random(f"{run.seed}-kills"), threading.Event()
         killed = [0] * len(scene.hubs)
-        with ThreadPoolExecutor(2 * len(scene.folders)) as pool:
+        with ThreadPoolExecutor(2 * len(scene.folders) + 2) as pool:
             jobs = [pool.submit(write, scene, index, stop) for index in range(len(scene.folders))]
+            jobs += [pool.submit(write_stale, scene, STALE, stop), pool.submit(write_content, scene, address, stop)]
+            writers = len(jobs)
             jobs += [pool.submit(watch_wholeness, folder, stop) for folder in scene.folders]
             try:
                 for _ in range(kills):
@@ -44,8 +50,8 @@ def kill9(run):
                     scene.restart(index)
             finally:
                 stop.set()
-            saves = sum(job.result() for job in jobs[: len(scene.folders)])
-            looks = sum(job.result() for job in jobs[len(scene.folders):])
+            saves = sum(job.result() for job in jobs[:writers])
+            looks = sum(job.result() for job in jobs[writers:])
         if scene.hubs[0].event("join", 60)["join"] != scene.link:
             raise Failure("the join link changed over a restart, so joined folders cannot come back")
         # A joined hub may have backed off for up to a minute.
@@ -65,7 +71,9 @@ def write(scene, index, stop):
     folder, dice = scene.folders[index], random.Random(f"{scene.run.seed}-writer-{index}")
     saves = 0
     while not stop.is_set():
-        path = folder / dice.choice(FILES)
+        # Not the file over which this machine's other program saves what it read long ago: while no hub runs, nobody
+        # but the file itself has what that takes out.
+        path = folder / dice.choice(FILES[1:] if index == STALE else FILES)
         text = must_be_whole(path)
         marker = scene.ledger.mark("kill")
         by_rename(path, with_line(text, dice.randint(1, 25), marker))
@@ -74,6 +82,34 @@ def write(scene, index, stop):
         saves += 1
         time.sleep(dice.uniform(0.01, 0.15))
     return saves
+
+
+def write_stale(scene, index, stop):
+    """An editor that never loads its file again: it saves its own buffer, to which it adds, over what others wrote."""
+    path, dice = scene.folders[index] / FILES[0], random.Random(f"{scene.run.seed}-stale")
+    text, saves = must_be_whole(path), 0
+    while not stop.is_set():
+        marker = scene.ledger.mark("stale")
+        text = with_line(text, dice.randint(1, 25), marker)
+        by_rename(path, text)
+        scene.ledger.wrote(path.name, marker)
+        saves += 1
+        time.sleep(dice.uniform(0.2, 0.8))
+    return saves
+
+
+def write_content(scene, address, stop):
+    """A content client, which sends again what was not answered: what was is acknowledged, and must stay."""
+    sent = 0
+
+    def numbers():
+        nonlocal sent
+        while not stop.is_set():
+            yield sent
+            sent += 1
+
+    upload(scene, address, FILES[1], numbers())
+    return sent
 
 
 def watch_wholeness(folder, stop):

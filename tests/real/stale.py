@@ -3,12 +3,14 @@
 import os
 import random
 import shutil
+import subprocess
 import threading
 import time
 
 from .editors import by_rename, command, in_place, write_slowly
 from .programs import GIT, GIT_ALONE
 from .scene import Scene
+from .trees import holds
 from .watch import Arrivals
 
 LINES = 24
@@ -59,6 +61,10 @@ def stale(run):
         for foreign in (False, True):
             never_reloads(scene, f"never-reloaded-{foreign:d}.txt", foreign)
         unchanged_save(scene, "unchanged.txt")
+        if shutil.which("vim"):
+            unchanged_in_vim(scene, "unchanged-in-vim.txt")
+        else:
+            print("SKIPPED: vim is not installed, so no unchanged :wq was done by it")
         replacements(scene)
         long_append(scene, "appended.log")
         long_rewrite(scene, "rewritten.txt")
@@ -138,6 +144,19 @@ def unchanged_save(scene, name):
     theirs.expect()
     in_place(page.path(0), old)
     page.expect()
+
+
+def unchanged_in_vim(scene, name):
+    """The same by vim itself, which has the file open while somebody else changes it."""
+    page = started_page(scene, name)
+    path = page.path(0)
+    editor = subprocess.Popen(["vim", "-es", "-u", "NONE", str(path)], stdin=subprocess.PIPE, text=True)
+    swap = path.with_name(f".{path.name}.swp")
+    holds(lambda: None if swap.exists() else "vim has not opened the file", 20, [])
+    theirs = page.changed(15)
+    remote_change(theirs)
+    editor.communicate("w!\nq!\n", timeout=60)
+    theirs.expect()
 
 
 def replacements(scene):

@@ -45,6 +45,7 @@ const SHORTENED: &[&[&str]] = &[
     &["race", "--tries", "20"],
     &["kill9", "--tries", "8"],
     &["offline", "--tries", "30"],
+    &["example"],
     &["diffsync", "--tries", "15"],
     &["local", "--tries", "2"],
     &["many", "--tries", "1000"],
