@@ -3,6 +3,7 @@
 //!
 //! It never waits for a document's task: those wait for this one.
 
+mod kept;
 mod leftovers;
 mod spelling;
 mod startup;
@@ -552,6 +553,7 @@ impl FolderTask {
         if !self.scanned {
             self.hub.note_listed(&known.values().copied().collect());
         }
+        self.keep_to_quota().await?;
         self.scanned = true;
         if self.leftovers.as_ref().is_none_or(|left| !left.is_empty()) {
             self.scan_at = Some(Instant::now() + RETRY);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use syncline_engine::catalogue::{Catalogue, DocId, Field, Life};
 use syncline_engine::{AgentId, EventId, Heads};
 
-use crate::log::{DiffState, Loaded, Log, Record};
+use crate::log::{DiffState, Kept, Loaded, Log, Record};
 
 fn heads(seq: u64) -> Heads {
     Heads::new(AgentId::new(b"a").map(|agent| EventId { agent, seq }).into_iter().collect())
@@ -101,4 +101,10 @@ pub fn check(mut open: impl FnMut() -> Box<dyn Log>) {
         assert_eq!(reader.set_aside(a).unwrap(), []);
         assert_eq!(reader.document(a).unwrap().batches.len(), 2);
     }
+    let content = |number: u8, len| Record::Content { hash: [number; 32], bytes: vec![number; len] };
+    log.commit(&[content(8, 10), content(9, 20), Record::NoContent([7; 32])]).unwrap();
+    let mut kept: Vec<_> = log.reader().unwrap().contents().unwrap();
+    kept.sort_by_key(|kept| kept.len);
+    assert_eq!(kept, [Kept { hash: [8; 32], len: 10 }, Kept { hash: [9; 32], len: 20 }]);
+    assert!(!log.reader().unwrap().has_content(&[7; 32]).unwrap());
 }

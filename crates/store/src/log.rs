@@ -57,7 +57,9 @@ pub enum Record {
         /// The bytes.
         bytes: Vec<u8>,
     },
-    /// Why something was decided about a file, for `syncline why`.
+    /// A content is not kept any longer.
+    NoContent([u8; 32]),
+    /// Why something was decided about a file, for `syncline why`. The newest [`DECISIONS`] of a document are kept.
     Decision {
         /// Which document.
         doc: DocId,
@@ -66,7 +68,7 @@ pub enum Record {
         /// What was decided and on what evidence, one line.
         what: String,
     },
-    /// The result of a request that carried an id (docs/decisions/0005-acknowledgement.md).
+    /// The result of a request that carried an id, kept for [`REQUEST_DAYS`] (docs/decisions/0005-acknowledgement.md).
     Request {
         /// Identity, document and request id, joined by the caller.
         key: Vec<u8>,
@@ -100,6 +102,21 @@ pub enum Record {
         /// Its value.
         value: Vec<u8>,
     },
+}
+
+/// How many decisions are kept of a document.
+pub const DECISIONS: u64 = 1_000;
+
+/// How long the result of a request is kept, in days: a client that repeats it later is a new one.
+pub const REQUEST_DAYS: u64 = 30;
+
+/// A content that is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// Its hash.
+    pub hash: [u8; 32],
+    /// Its length in bytes.
+    pub len: u64,
 }
 
 /// How long a diff-sync session that nobody uses is kept, in days.
@@ -204,6 +221,8 @@ pub trait LogReader: Send {
     fn has_content(&self, hash: &[u8; 32]) -> Result<bool, StoreError>;
     /// The decisions about a document's file, oldest first: (milliseconds since 1970, what).
     fn decisions(&self, doc: DocId) -> Result<Vec<(u64, String)>, StoreError>;
+    /// All contents, the one last recorded first.
+    fn contents(&self) -> Result<Vec<Kept>, StoreError>;
     /// What was set aside of a document, oldest first: how it was damaged, and the bytes.
     fn set_aside(&self, doc: DocId) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
     /// The result of a request that was carried out.

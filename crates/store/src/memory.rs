@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use syncline_engine::catalogue::{DocId, Write};
 use syncline_engine::{AgentId, Heads};
 
-use crate::log::{DiffState, Loaded, Log, LogReader, Record, StoreError};
+use crate::log::{DiffState, Kept, Loaded, Log, LogReader, Record, StoreError};
 
 /// The fake journal. Clones share one content, as handles of one file do.
 #[derive(Clone, Default)]
@@ -19,7 +19,9 @@ struct Content {
     vector: BTreeMap<AgentId, u64>,
     files: BTreeMap<DocId, Vec<u8>>,
     intents: BTreeMap<DocId, Vec<u8>>,
-    contents: BTreeMap<[u8; 32], Vec<u8>>,
+    contents: BTreeMap<[u8; 32], (u64, Vec<u8>)>,
+    /// How many contents were recorded.
+    recorded: u64,
     decisions: Vec<(DocId, u64, String)>,
     requests: BTreeMap<Vec<u8>, Vec<u8>>,
     diff_sessions: BTreeMap<([u8; 16], DocId), DiffState>,
@@ -102,7 +104,11 @@ impl Content {
             Record::NoFile(doc) => drop(self.files.remove(&doc)),
             Record::Intent { doc, intent } => drop(self.intents.insert(doc, intent)),
             Record::NoIntent(doc) => drop(self.intents.remove(&doc)),
-            Record::Content { hash, bytes } => drop(self.contents.entry(hash).or_insert(bytes)),
+            Record::Content { hash, bytes } => {
+                self.recorded += 1;
+                self.contents.entry(hash).or_insert((0, bytes)).0 = self.recorded;
+            }
+            Record::NoContent(hash) => drop(self.contents.remove(&hash)),
             Record::Decision { doc, time_ms, what } => self.decisions.push((doc, time_ms, what)),
             Record::Request { key, result } => drop(self.requests.insert(key, result)),
             Record::DiffSession { session, doc, identity, state } => {
@@ -163,7 +169,7 @@ impl LogReader for MemoryLog {
     }
 
     fn content(&self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.with(|content| content.contents.get(hash).cloned()))
+        Ok(self.with(|content| content.contents.get(hash).map(|(_, bytes)| bytes.clone())))
     }
 
     fn has_content(&self, hash: &[u8; 32]) -> Result<bool, StoreError> {
@@ -176,6 +182,14 @@ impl LogReader for MemoryLog {
             all.map(|(_, time, what)| (*time, what.clone())).collect()
         };
         Ok(self.with(of))
+    }
+
+    fn contents(&self) -> Result<Vec<Kept>, StoreError> {
+        Ok(self.with(|content| {
+            let mut all: Vec<_> = content.contents.iter().collect();
+            all.sort_by_key(|(_, (recorded, _))| std::cmp::Reverse(*recorded));
+            all.into_iter().map(|(hash, (_, bytes))| Kept { hash: *hash, len: bytes.len() as u64 }).collect()
+        }))
     }
 
     fn set_aside(&self, doc: DocId) -> Result<Vec<(String, Vec<u8>)>, StoreError> {

@@ -7,7 +7,9 @@ use syncline_engine::catalogue::{DocId, Write};
 use syncline_engine::varint::Reader;
 use syncline_engine::{AgentId, Heads};
 
-use crate::log::{DIFF_SESSION_DAYS, DiffState, Loaded, Log, LogReader, Record, StoreError};
+use crate::log::{
+    DECISIONS, DIFF_SESSION_DAYS, DiffState, Kept, Loaded, Log, LogReader, REQUEST_DAYS, Record, StoreError,
+};
 
 /// The newest schema; `PRAGMA user_version` says which one a file has.
 const SCHEMA: i64 = 3;
@@ -39,6 +41,9 @@ PRAGMA user_version = 2;
 ",
     "
 CREATE TABLE damaged (id INTEGER PRIMARY KEY, doc BLOB NOT NULL, time_ms INTEGER NOT NULL, what TEXT NOT NULL, bytes BLOB NOT NULL);
+ALTER TABLE contents ADD COLUMN kept_ms INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX contents_kept ON contents (kept_ms);
+CREATE INDEX requests_made ON requests (time_ms);
 PRAGMA user_version = 3;
 ",
 ];
@@ -117,6 +122,8 @@ const NOW_MS: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 
 const DIFF_SESSION_MS: i64 = DIFF_SESSION_DAYS as i64 * 24 * 3600 * 1000;
 
+const REQUEST_MS: i64 = REQUEST_DAYS as i64 * 24 * 3600 * 1000;
+
 fn put(sql: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
     let set_heads = |doc: &DocId, heads: &Heads| {
         let text = format!("INSERT OR REPLACE INTO documents VALUES (?1, ?2, {NOW_MS})");
@@ -166,16 +173,29 @@ fn put(sql: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
             sql.prepare_cached("DELETE FROM intents WHERE doc = ?1")?.execute(params![doc.0])?;
         }
         Record::Content { hash, bytes } => {
-            sql.prepare_cached("INSERT OR IGNORE INTO contents VALUES (?1, ?2)")?
-                .execute(params![hash, bytes])?;
+            let text = format!(
+                "INSERT INTO contents (hash, bytes, kept_ms) VALUES (?1, ?2, {NOW_MS})
+                 ON CONFLICT (hash) DO UPDATE SET kept_ms = excluded.kept_ms"
+            );
+            sql.prepare_cached(&text)?.execute(params![hash, bytes])?;
+        }
+        Record::NoContent(hash) => {
+            sql.prepare_cached("DELETE FROM contents WHERE hash = ?1")?.execute(params![hash])?;
         }
         Record::Decision { doc, time_ms, what } => {
             sql.prepare_cached("INSERT INTO decisions (doc, time_ms, what) VALUES (?1, ?2, ?3)")?
                 .execute(params![doc.0, *time_ms as i64, what])?;
+            sql.prepare_cached(
+                "DELETE FROM decisions WHERE doc = ?1 AND id <=
+                 (SELECT id FROM decisions WHERE doc = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            )?
+            .execute(params![doc.0, DECISIONS as i64])?;
         }
         Record::Request { key, result } => {
             let text = format!("INSERT OR REPLACE INTO requests VALUES (?1, ?2, {NOW_MS})");
             sql.prepare_cached(&text)?.execute(params![key, result])?;
+            let text = format!("DELETE FROM requests WHERE time_ms < {NOW_MS} - ?1");
+            sql.prepare_cached(&text)?.execute(params![REQUEST_MS])?;
         }
         Record::DiffSession { session, doc, identity, state } => {
             let text = format!("INSERT OR REPLACE INTO diff_sessions VALUES (?1, ?2, ?3, ?4, {NOW_MS})");
@@ -311,6 +331,11 @@ impl LogReader for SqliteReader {
         self.rows("SELECT time_ms, what FROM decisions WHERE doc = ?1 ORDER BY id", params![doc.0], |row| {
             Ok((row.get::<_, i64>(0)? as u64, row.get(1)?))
         })
+    }
+
+    fn contents(&self) -> Result<Vec<Kept>, StoreError> {
+        let text = "SELECT hash, LENGTH(bytes) FROM contents ORDER BY kept_ms DESC, hash";
+        self.rows(text, [], |row| Ok(Kept { hash: row.get(0)?, len: row.get::<_, i64>(1)? as u64 }))
     }
 
     fn set_aside(&self, doc: DocId) -> Result<Vec<(String, Vec<u8>)>, StoreError> {

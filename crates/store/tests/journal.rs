@@ -4,7 +4,7 @@
 use std::sync::mpsc::channel;
 use syncline_engine::Heads;
 use syncline_engine::catalogue::DocId;
-use syncline_store::{Journal, Log, MemoryLog, Record, SqliteLog, StoreError, conformance};
+use syncline_store::{DECISIONS, Journal, Log, MemoryLog, Record, SqliteLog, StoreError, conformance};
 
 #[test]
 fn sqlite_conforms() {
@@ -69,7 +69,8 @@ fn a_journal_of_the_first_schema_is_upgraded_and_old_sessions_go() {
     let setting = Record::Setting { name: "kept".into(), value: vec![7] };
     SqliteLog::open(&path).unwrap().commit(&[setting]).unwrap();
     let sql = |text: &str| rusqlite::Connection::open(&path).unwrap().execute_batch(text).unwrap();
-    sql("DROP TABLE diff_sessions; DROP TABLE damaged; PRAGMA user_version = 1;");
+    sql("DROP TABLE diff_sessions; DROP TABLE damaged; DROP INDEX contents_kept; DROP INDEX requests_made;
+         ALTER TABLE contents DROP COLUMN kept_ms; PRAGMA user_version = 1;");
     let mut log = SqliteLog::open(&path).unwrap();
     let session = |number| Record::DiffSession {
         session: [number; 16],
@@ -88,6 +89,29 @@ fn a_journal_of_the_first_schema_is_upgraded_and_old_sessions_go() {
     let connection = rusqlite::Connection::open(&path).unwrap();
     let left: i64 = connection.query_row("SELECT COUNT(*) FROM diff_sessions", [], |row| row.get(0)).unwrap();
     assert_eq!(left, 2);
+}
+
+#[test]
+fn what_explains_and_what_answers_repetitions_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    let mut log = SqliteLog::open(&path).unwrap();
+    let decision = |doc, number: u64| Record::Decision { doc, time_ms: number, what: format!("{number}") };
+    let (one, other) = (DocId([1; 16]), DocId([2; 16]));
+    let mut many: Vec<Record> = (0..DECISIONS + 50).map(|number| decision(one, number)).collect();
+    many.push(decision(other, 7));
+    log.commit(&many).unwrap();
+    let reader = log.reader().unwrap();
+    let kept = reader.decisions(one).unwrap();
+    assert_eq!((kept.len() as u64, kept[0].0), (DECISIONS, 50), "the oldest went");
+    assert_eq!(reader.decisions(other).unwrap().len(), 1);
+    let request = |key: u8| Record::Request { key: vec![key], result: vec![key] };
+    log.commit(&[request(1), request(2)]).unwrap();
+    let sql = |text: &str| rusqlite::Connection::open(&path).unwrap().execute_batch(text).unwrap();
+    sql("UPDATE requests SET time_ms = time_ms - 31 * 86400000 WHERE key = x'01'");
+    log.commit(&[request(3)]).unwrap();
+    let left = [1, 2, 3].map(|key| reader.request(&[key]).unwrap().is_some());
+    assert_eq!(left, [false, true, true]);
 }
 
 #[test]
