@@ -19,6 +19,7 @@ mod memory;
 mod on_medium;
 mod one_file;
 mod path;
+pub mod planted;
 mod queue;
 mod reading;
 mod removing;

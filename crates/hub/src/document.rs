@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use syncline_disk::What;
+use syncline_disk::planted::{Planted, planted};
 use syncline_engine::catalogue::{DocId, Field, Life};
 use syncline_engine::{AgentId, Conflict, Document, Edit, EventBatch, Heads, Lv, Meta, Version};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
@@ -161,7 +162,11 @@ impl Loaded {
         meta: &Meta,
     ) -> Result<Version, HubError> {
         let before = self.document.version().clone();
+        let edits = if planted(Planted::DroppedEdit) && edits.len() > 1 { &edits[1..] } else { edits };
         let applied = self.document.edit_at(version, edits, hub.agent(), meta);
+        if planted(Planted::EnteredTwice) {
+            let _ = self.document.edit_at(version, edits, hub.agent(), meta);
+        }
         let applied = applied.map_err(|error| HubError::BadPosition { what: error.to_string() })?;
         self.keep_one_copy(hub, &before, applied.events);
         Ok(applied.version)
@@ -364,6 +369,7 @@ impl DocumentTask {
             }
         }
         let result = self.commit(extra).await;
+        let result = if planted(Planted::AcknowledgedFirst) { Ok(()) } else { result };
         let empty = Document::new();
         for reply in waiting {
             reply(result.clone(), self.document().unwrap_or(&empty));
@@ -509,6 +515,10 @@ impl DocumentTask {
             loaded.since_snapshot = 0;
         }
         if let Err(error) = self.hub.commit(extra).await {
+            if planted(Planted::KeptAfterFailure) {
+                loaded_as_if_recorded(self.loaded.as_mut());
+                return Err(error);
+            }
             self.loaded = None;
             self.file.forget();
             // It may hold a version that was written and not recorded.
@@ -559,6 +569,9 @@ impl DocumentTask {
             _ => return,
         };
         let Some(document) = self.document() else { return };
+        if planted(Planted::DeletionWins) {
+            return;
+        }
         // If what they had seen is not known here yet, it is too early to tell.
         if let Ok(seen) = document.local(&seen)
             && !document.includes(&seen, document.version())
@@ -572,6 +585,13 @@ impl DocumentTask {
                 }
             }
         }
+    }
+}
+
+/// See [`Planted::KeptAfterFailure`].
+fn loaded_as_if_recorded(loaded: Option<&mut Loaded>) {
+    if let Some(loaded) = loaded {
+        loaded.recorded = loaded.document.events();
     }
 }
 

@@ -12,6 +12,7 @@ mod vanishing;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::PoisonError;
 use std::time::Duration;
+use syncline_disk::planted::{Planted, planted};
 use syncline_disk::{
     ContentHash, Decoded, DisplacedId, FileKind, FileStat, Hint, LineEndings, Reading, RelPath, Watch, What,
 };
@@ -317,6 +318,7 @@ impl FolderTask {
                     self.hub.tell(HubEvent::WatchLimit { hint });
                     let _ = path;
                 }
+                (_, What::Rescan) if planted(Planted::IgnoredRescan) => {}
                 (_, What::Rescan) => {
                     self.hub.note_loss();
                     self.scan_at = Some(Instant::now());

@@ -20,6 +20,8 @@ mod trace;
 mod world;
 
 pub use checker::{Checker, Fault, FaultKind, View};
+#[cfg(feature = "planted")]
+pub use folders::run_folders_planted;
 pub use folders::{Act, FolderOutcome, FolderPlan, PlannedAct, Style, run_folders, shrink};
 pub use party::Wish;
 #[cfg(feature = "planted")]

@@ -1,6 +1,7 @@
 //! Looking at the file, and what was found there.
 
 use std::sync::Arc;
+use syncline_disk::planted::{Planted, planted};
 use syncline_disk::{ContentHash, Decoded, FileStat, LineEndings, Reading, RelPath};
 use syncline_engine::catalogue::{Content, Field, Form, Kind};
 use syncline_engine::{Version, diff, diff_text};
@@ -212,6 +213,12 @@ impl DocumentTask {
         }
         self.file.shrunk = None;
         if was_fresh {
+            if planted(Planted::UnreadAtStart)
+                && let Some(on_disk) = &mut self.file.on_disk
+            {
+                (on_disk.hash, on_disk.stat) = (hash, stat);
+                return Ok(());
+            }
             // At the start the file may hold any version we know of: that is no edit (docs/decisions/0004).
             if let Some(known) = self.known_version(hash, wanted.as_ref()) {
                 if self.file.found_first.take().is_some() {

@@ -33,6 +33,15 @@ pub struct FolderOutcome {
     pub seconds: f64,
 }
 
+/// Runs a world of folders whose hubs have a bug.
+#[cfg(feature = "planted")]
+pub fn run_folders_planted(plan: &FolderPlan, bug: syncline_disk::planted::Planted) -> FolderOutcome {
+    syncline_disk::planted::plant(Some(bug));
+    let outcome = run_folders(plan, false);
+    syncline_disk::planted::plant(None);
+    outcome
+}
+
 /// Runs a world of folders to its end. `remember`: with the lines of all that happened.
 pub fn run_folders(plan: &FolderPlan, remember: bool) -> FolderOutcome {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()
