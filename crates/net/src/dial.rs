@@ -74,6 +74,7 @@ pub async fn keep_joined(
                     check: &check,
                     events: Some(events.clone()),
                     shutdown: shutdown.clone(),
+                    pass: None,
                     place: None,
                 };
                 let mut opened = false;
@@ -113,6 +114,8 @@ fn is_final(error: &ProtocolError) -> bool {
     matches!(
         error.code,
         ErrorCode::Unauthorized
+            | ErrorCode::Expired
+            | ErrorCode::Revoked
             | ErrorCode::Forbidden
             | ErrorCode::WrongFolder
             | ErrorCode::SameHub

@@ -9,7 +9,9 @@ use syncline_protocol::limits;
 use tokio::io::AsyncRead;
 use tokio_tungstenite::tungstenite::handshake::server::{create_response, write_response};
 
-use crate::access::{Access, Channel, Presented};
+use syncline_protocol::access::{Ask, Channel, Verb};
+
+use crate::access::{Access, Presented};
 use crate::gate::{Gate, is_too_much};
 
 const MAX_HEADERS: usize = 64;
@@ -45,7 +47,8 @@ pub(crate) enum HeadError {
 }
 
 /// What a request asks for.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) enum Route {
     /// Hub to hub.
     Replica,
@@ -55,9 +58,22 @@ pub(crate) enum Route {
     Diffsync,
     /// Whole texts, let in by the address.
     Admitted {
+        /// The part of it that is a secret.
+        capability: String,
         /// Which document.
         document: Option<String>,
     },
+}
+
+impl Route {
+    /// What is spoken there.
+    pub fn channel(&self) -> Channel {
+        match self {
+            Route::Replica => Channel::Replica,
+            Route::Content | Route::Admitted { .. } => Channel::Content,
+            Route::Diffsync => Channel::Diffsync,
+        }
+    }
 }
 
 /// Reads a head and not a byte more.
@@ -172,13 +188,14 @@ pub(crate) fn route(head: &Head, access: &Access) -> Result<Route, NoEntry> {
         _ => {
             let rest = path.strip_prefix("/content/").ok_or(unknown.clone())?;
             let (capability, document) = rest.split_once('/').unwrap_or((rest, ""));
-            let presented = Presented::Capability(capability);
-            access.allow(Channel::Content, presented).map_err(|_| unknown.clone())?;
+            let key = access.key_of(Presented::Capability(capability));
+            let ask = Ask { channel: Channel::Content, verb: Verb::Connect, document: None };
+            access.decide(key, ask).map_err(|_| unknown.clone())?;
             let document = match document {
                 "" => None,
                 encoded => Some(document_path(encoded).ok_or(unknown)?),
             };
-            Ok(Route::Admitted { document })
+            Ok(Route::Admitted { capability: capability.to_owned(), document })
         }
     }
 }
@@ -293,7 +310,10 @@ mod tests {
         assert_eq!(ask("/replica", host), Ok(Route::Replica));
         assert_eq!(ask("/content", host), Ok(Route::Content));
         assert_eq!(ask("/diffsync", host), Ok(Route::Diffsync));
-        let admitted = |document: Option<&str>| Ok(Route::Admitted { document: document.map(str::to_owned) });
+        let admitted = |document: Option<&str>| {
+            let document = document.map(str::to_owned);
+            Ok(Route::Admitted { capability: capability.clone(), document })
+        };
         assert_eq!(ask(&format!("/content/{capability}"), host), admitted(None));
         assert_eq!(
             ask(&format!("/content/{capability}/a/b%20%C3%A4.txt"), host),

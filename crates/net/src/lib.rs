@@ -18,10 +18,11 @@ mod gate;
 mod head;
 mod lines;
 mod listener;
+mod pass;
 mod replica;
 mod socket;
 
-pub use access::{Access, Channel, Denied, Identity, Presented, check_bind};
+pub use access::{Access, Grants, Presented, check_bind};
 pub use back_off::BackOff;
 pub use dial::{JoinEvent, keep_joined};
 pub use error::NetError;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use syncline_hub::Hub;
+use syncline_protocol::access::Channel;
 use syncline_protocol::content::Session;
 use syncline_protocol::replica::{Link, Local, Role};
 use syncline_protocol::{ErrorCode, ProtocolError, limits};
@@ -14,13 +15,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::access::{Access, Channel, Presented};
+use crate::access::{Access, Presented};
 use crate::admission::{Admission, Place};
 use crate::diffsync::Wire;
 use crate::error::NetError;
 use crate::gate::Gate;
 use crate::head::{FULL, HeadError, NoEntry, Route, SLOW, read_head, refusal_bytes, route};
 use crate::lines::Lines;
+use crate::pass::Pass;
 use crate::replica::Shell;
 use crate::socket::Stranger;
 use crate::{content, diffsync, replica};
@@ -146,12 +148,14 @@ impl Server {
         // Keystrokes are small: waiting to fill a packet would cost 40 ms each.
         let _ = stream.set_nodelay(true);
         let wire = Wire::Lines(Lines::new(stream, limits::MAX_BEFORE_HELLO));
-        diffsync::run(wire, self.hub, &self.access, &mut place, self.shutdown).await;
+        let pass = Pass::new(&self.access, Channel::Diffsync);
+        pass.guard(diffsync::run(wire, self.hub, &pass, &mut place, self.shutdown)).await;
     }
 
     async fn speak(self, route: Route, gate: Gate<TcpStream>, place: &mut Place) {
         let stranger = Stranger::accepted(gate).await;
         let Server { hub, access, shutdown } = self;
+        let pass = Pass::new(&access, route.channel());
         let session = match route {
             Route::Replica => {
                 let local = Local {
@@ -160,23 +164,35 @@ impl Server {
                     name: hub.folder_name(),
                     single_file: hub.single_file(),
                 };
-                let check = |token: &str| {
-                    let allowed = access.allow(Channel::Replica, Presented::Token(token));
-                    allowed.map(drop).map_err(ProtocolError::from)
+                let check = |token: &str| pass.show(Presented::Token(token)).map_err(ProtocolError::from);
+                let pass = &pass;
+                let shell = Shell {
+                    hub,
+                    check: &check,
+                    events: None,
+                    shutdown,
+                    pass: Some(pass),
+                    place: Some(place),
                 };
-                let shell = Shell { hub, check: &check, events: None, shutdown, place: Some(place) };
                 let link = Link::new(Role::Accepting, local);
-                replica::run(stranger, link, shell, &mut false).await;
-                return;
+                let mut opened = false;
+                let run = async {
+                    replica::run(stranger, link, shell, &mut opened).await;
+                };
+                return pass.guard(run).await;
             }
             Route::Content => Session::new(),
             Route::Diffsync => {
                 let wire = Wire::Stranger(Box::new(stranger));
-                return diffsync::run(wire, hub, &access, place, shutdown).await;
+                return pass.guard(diffsync::run(wire, hub, &pass, place, shutdown)).await;
             }
-            Route::Admitted { document } => Session::admitted(document),
+            Route::Admitted { capability, document } => {
+                // The head was let in with it: at worst it is nobody's now, who may not open anything.
+                let _ = pass.show(Presented::Capability(&capability));
+                Session::admitted(document)
+            }
         };
-        content::run(stranger, session, hub, &access, place, shutdown).await;
+        pass.guard(content::run(stranger, session, hub, &pass, place, shutdown)).await;
     }
 }
 

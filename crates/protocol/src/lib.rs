@@ -3,11 +3,12 @@
 //!
 //! One module per protocol: [`replica`] (binary, between hubs: the whole history), [`content`] (JSON, for the
 //! simplest programs: the whole text) and [`diffsync`] (JSON lines: what changed, both ways). Beside them what all of them share: [`limits`], [`ErrorCode`],
-//! [`Token`] and [`JoinLink`].
+//! [`Token`] and [`JoinLink`], and who may do what ([`access`]).
 //!
 //! No sockets, files, clocks, randomness or async here: whoever drives a state machine hands in what
 //! happened and what time it is, and does what comes out. Read `replica::link` first.
 
+pub mod access;
 pub mod content;
 pub mod diffsync;
 mod error;

@@ -18,6 +18,8 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+pub mod access;
+
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn token() -> Token {
@@ -96,10 +98,14 @@ pub async fn serve_folder(files: &[(&str, &str)]) -> Served {
 }
 
 pub async fn serve_kept(kept: Kept) -> Served {
+    serve_with(kept, Access::new(token(), capability())).await
+}
+
+/// The same with tokens of the owner's making.
+pub async fn serve_with(kept: Kept, access: Access) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (shutdown, stop) = watch::channel(false);
-    let access = Access::new(token(), capability());
     let task = tokio::spawn(serve(listener, kept.hub.clone(), access.clone(), stop.clone()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let lines = listener.local_addr().unwrap();
