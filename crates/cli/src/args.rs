@@ -22,6 +22,7 @@ const EXAMPLES: &str = "Examples:
   syncline join 'syncline://HOST:PORT/#k=…' ~/notes    keep a live copy of it
   syncline local user_1                        edit together on this machine, without a server
   syncline connect 127.0.0.1:7421 a.txt        edit one file of it from a terminal or a script
+  syncline token create --name ann             let somebody in, until you revoke it
   syncline status notes/                       what runs there and what it holds
   syncline restore notes/lost.txt              bring a deleted file back";
 
@@ -124,11 +125,78 @@ pub enum Verb {
         #[arg(long, value_name = "ID")]
         restore: Option<String>,
     },
+    /// Make, list and revoke what lets others in.
+    #[command(subcommand)]
+    Token(TokenVerb),
     /// Say how each save of a file was understood.
     Why {
         /// The file.
         file: PathBuf,
     },
+}
+
+/// What to do with tokens.
+#[derive(Subcommand, Debug)]
+pub enum TokenVerb {
+    /// Make a token, and show it once. A hub that runs on the folder knows it at once.
+    #[command(
+        after_help = "Examples:\n  syncline token create --name ann                             ann may join the folder\n  syncline token create --role read --expires 7d                look on for a week\n  syncline token create --document todo.txt --name bot --json   one file, for a program\n\nWho may do what: docs/protocols/access.md"
+    )]
+    Create {
+        /// How much it allows. To join the folder takes `write`.
+        #[arg(long, default_value = "write")]
+        role: TokenRole,
+        /// Only this document. Without it: the whole folder.
+        #[arg(long, value_name = "PATH")]
+        document: Option<PathBuf>,
+        /// For how long it lets in: `90s`, `30m`, `12h`, `7d`, `4w`. Without it: until it is revoked.
+        #[arg(long, value_name = "TIME", value_parser = lifetime)]
+        expires: Option<Duration>,
+        /// What to call it.
+        #[arg(long)]
+        name: Option<String>,
+        /// The shared folder.
+        #[arg(long, default_value = ".")]
+        folder: PathBuf,
+    },
+    /// List the tokens. Their secrets are not kept and cannot be shown again.
+    #[command(after_help = "Example:\n  syncline token list --folder notes")]
+    List {
+        /// The shared folder.
+        #[arg(long, default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Take a token back. Who is connected with it is disconnected within seconds.
+    #[command(after_help = "Examples:\n  syncline token revoke ann\n  syncline token revoke 1f3a9c02b7d4")]
+    Revoke {
+        /// Its name, or its id as `syncline token list` shows it.
+        #[arg(value_name = "ID|NAME")]
+        token: String,
+        /// The shared folder.
+        #[arg(long, default_value = ".")]
+        folder: PathBuf,
+    },
+}
+
+/// How much a token allows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum TokenRole {
+    /// Look on.
+    Read,
+    /// Change texts; with the whole folder, join it.
+    Write,
+    /// Decide for the owner.
+    Admin,
+}
+
+impl From<TokenRole> for syncline_protocol::access::Role {
+    fn from(role: TokenRole) -> Self {
+        match role {
+            TokenRole::Read => Self::Read,
+            TokenRole::Write => Self::Write,
+            TokenRole::Admin => Self::Admin,
+        }
+    }
 }
 
 /// How to take part on this machine.
@@ -220,6 +288,26 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// `90s`, `30m`, `12h`, `7d` or `4w`, up to ten years.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let wrong = || "a time such as 12h, 7d or 4w, of at most ten years".to_owned();
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3_600,
+        Some('d') => 24 * 3_600,
+        Some('w') => 7 * 24 * 3_600,
+        _ => return Err(wrong()),
+    };
+    let number = text.get(..text.len() - 1).unwrap_or_default().parse::<u32>().map_err(|_| wrong())?;
+    let seconds = u64::from(number) * unit;
+    if (1..=10 * 366 * 24 * 3_600).contains(&seconds) {
+        Ok(Duration::from_secs(seconds))
+    } else {
+        Err(wrong())
+    }
+}
+
 /// What to do about deletions that were held back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Answer {
@@ -227,4 +315,25 @@ pub enum Answer {
     PassOn,
     /// They are not: write the files again.
     TakeBack,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_are_read() {
+        let day = Duration::from_secs(24 * 3_600);
+        assert_eq!(lifetime("7d"), Ok(7 * day));
+        assert_eq!(lifetime("4w"), Ok(28 * day));
+        assert_eq!(lifetime("90s"), Ok(Duration::from_secs(90)));
+        for wrong in ["", "7", "d", "0d", "-1d", "1.5d", "7ä", "99999999999d", "4000d", "7 d"] {
+            assert!(lifetime(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_definitions_hold_together() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
 }

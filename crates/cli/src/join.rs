@@ -22,6 +22,15 @@ const STUCK: Duration = Duration::from_secs(10);
 /// Runs until interrupted.
 pub async fn run(link: &str, dir: &Path, policy: Policy, json: bool) -> Result<(), Failure> {
     let link = JoinLink::parse(link).map_err(|error| Failure::usage(error.to_string(), ""))?;
+    if let Some(document) = link.document() {
+        return Err(Failure::usage(
+            format!(
+                "this link is for one document, {}: a folder cannot be joined with it",
+                report::safe(document)
+            ),
+            "ask for a link to the folder (`syncline token create` without --document)",
+        ));
+    }
     if !dir.exists() {
         std::fs::create_dir_all(dir)
             .map_err(|error| Failure::usage(format!("{}: {error}", dir.display()), ""))?;
@@ -47,7 +56,7 @@ pub async fn run(link: &str, dir: &Path, policy: Policy, json: bool) -> Result<(
     let hub = state.open_hub(None, true, policy).await?;
     let events = hub.events();
     let place = link.place();
-    control::listen(state.path(), hub.clone(), json!({"role": "joined", "peer": place}));
+    control::listen(state.path(), hub.clone(), json!({"role": "joined", "peer": place}), None);
     let (stop, stopped) = watch::channel(false);
     let (link_events, told) = mpsc::channel(256);
     let dialing = tokio::spawn(keep_joined(hub.clone(), link, link_events, stopped));
@@ -79,7 +88,7 @@ pub async fn run(link: &str, dir: &Path, policy: Policy, json: bool) -> Result<(
     error.map_or(Ok(()), |error| {
         Err(Failure::usage(
             format!("the other side refused: {error}"),
-            "is the link the one that `syncline serve` printed?",
+            "is the link the one that `syncline serve` or `syncline token create` printed?",
         ))
     })
 }

@@ -10,10 +10,13 @@ mod join;
 mod local;
 mod log;
 mod progress;
+mod reload;
 mod report;
 mod serve;
 mod state_dir;
 mod status;
+mod token;
+mod token_file;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -53,6 +56,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         Verb::Deletions { answer, path } => control::deletions(answer, &path, json).await,
         Verb::Log { file, newest } => log::run(&file, newest, json),
         Verb::Conflicts { file, restore } => conflicts::run(&file, restore.as_deref(), json).await,
+        Verb::Token(verb) => token::run(verb, json).await,
         Verb::Why { file } => status::why(&file, json).await,
     }
 }

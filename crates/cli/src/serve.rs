@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::failure::Failure;
 use crate::state_dir::{StateDir, root_of, state_path};
-use crate::{control, progress, report};
+use crate::{control, progress, reload, report};
 
 /// Where to listen if nothing is said.
 const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7420);
@@ -36,7 +36,8 @@ pub async fn run(
     let lines_at = lines.as_ref().map(TcpListener::local_addr).transpose();
     let lines_at = lines_at.map_err(|error| Failure::other(error.to_string(), ""))?;
     let address = listener.local_addr().map_err(|error| Failure::other(error.to_string(), ""))?;
-    let access = Access::new(state.secret("token")?, state.secret("content-capability")?);
+    let (tokens, nudge) = reload::tokens(state.path(), json)?;
+    let access = Access::new(state.secret("token")?, state.secret("content-capability")?).with_grants(tokens);
     let hub = state.open_hub(only, false, policy).await?;
     let events = hub.events();
     scan(&hub, json).await?;
@@ -45,11 +46,13 @@ pub async fn run(
         .map_err(|error| Failure::other(error.to_string(), ""))?;
     let content = format!("ws://{address}{}", access.content_path());
     let plain = format!("ws://{address}/content");
-    let mut facts = json!({"role": "serves", "listen": address.to_string()});
+    let mut facts = json!({
+        "role": "serves", "listen": address.to_string(), "link_host": link.host(), "link_port": link.port(),
+    });
     if let Some(lines_at) = lines_at {
         facts["diffsync"] = json!(lines_at.to_string());
     }
-    control::listen(state.path(), hub.clone(), facts);
+    control::listen(state.path(), hub.clone(), facts, Some(nudge));
     let (stop, stopped) = watch::channel(false);
     if let Some(lines) = lines {
         tokio::spawn(syncline_net::serve_lines(lines, hub.clone(), access.clone(), stopped.clone()));

@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
-use syncline_protocol::limits;
+use syncline_protocol::{is_document_path, limits, percent};
 use tokio::io::AsyncRead;
 use tokio_tungstenite::tungstenite::handshake::server::{create_response, write_response};
 
@@ -235,26 +235,7 @@ fn has_secret(query: &str) -> bool {
 
 /// The path of a document from the address. The hub checks it against its folder once more.
 fn document_path(encoded: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(encoded.len());
-    let mut rest = encoded.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let (high, low) = (rest.next()?, rest.next()?);
-                digit(high)? << 4 | digit(low)?
-            }
-            other => other,
-        });
-    }
-    let path = String::from_utf8(bytes).ok()?;
-    let safe = path.len() <= limits::MAX_PATH
-        && !path.chars().any(|c| c.is_control() || c == '\\')
-        && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    safe.then_some(path)
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).map(|digit| digit as u8)
+    percent::decode(encoded).filter(|path| is_document_path(path))
 }
 
 /// The whole answer to a request that is refused.

@@ -15,9 +15,10 @@ mod error;
 mod join;
 mod json;
 pub mod limits;
+pub mod percent;
 pub mod replica;
 mod token;
 
 pub use error::{ErrorCode, ProtocolError};
-pub use join::{JoinLink, LinkError};
+pub use join::{JoinLink, LinkError, Trust, fingerprint_text, is_document_path, parse_fingerprint};
 pub use token::{Token, TokenError};

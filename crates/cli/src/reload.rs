@@ -1,0 +1,81 @@
+//! What a running hub reads again when it changes on the disk: the tokens.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use syncline_net::Grants;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::failure::Failure;
+use crate::report;
+use crate::token_file::TokenFile;
+
+/// How often it is looked. A revocation is to be acted upon within five seconds.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What tells that a file is another one, or has other contents. Files that are replaced whole, as ours are,
+/// get another inode; an editor's at least another time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamp(Option<(u64, u64, i64, i64)>);
+
+impl Stamp {
+    /// A file's, now.
+    pub fn of(path: &Path) -> Stamp {
+        let metadata = std::fs::metadata(path).ok();
+        Stamp(metadata.map(|found| (found.ino(), found.size(), found.mtime(), found.mtime_nsec())))
+    }
+}
+
+/// Asks for a look at once, and waits until it was taken.
+#[derive(Clone)]
+pub struct Nudge(mpsc::Sender<oneshot::Sender<()>>);
+
+impl Nudge {
+    /// Returns when what is on the disk holds.
+    pub async fn look(&self) {
+        let (done, looked) = oneshot::channel();
+        if self.0.send(done).await.is_ok() {
+            // If it ended meanwhile there is nothing left to hold.
+            let _ = looked.await;
+        }
+    }
+}
+
+/// The tokens of a state directory, now and whenever they change. While they cannot be read, none lets in.
+///
+/// # Errors
+/// If they cannot be read at the start: the owner should know before anybody is refused.
+pub fn tokens(state: &Path, json: bool) -> Result<(watch::Receiver<Arc<Grants>>, Nudge), Failure> {
+    let file = TokenFile::of(state);
+    let mut last = Stamp::of(file.path());
+    let (sender, receiver) = watch::channel(Arc::new(Grants::new(file.read()?)));
+    let (nudge, mut nudges) = mpsc::channel::<oneshot::Sender<()>>(1);
+    tokio::spawn(async move {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let asked = tokio::select! {
+                _ = looks.tick() => None,
+                Some(asked) = nudges.recv() => Some(asked),
+                () = sender.closed() => return,
+            };
+            let now = Stamp::of(file.path());
+            if now != last {
+                last = now;
+                let grants = file.read().unwrap_or_else(|failure| {
+                    report::trouble(failure.what(), json);
+                    Vec::new()
+                });
+                sender.send_replace(Arc::new(Grants::new(grants)));
+            }
+            if let Some(asked) = asked {
+                // Who asked may be gone.
+                let _ = asked.send(());
+            }
+        }
+    });
+    Ok((receiver, Nudge(nudge)))
+}
