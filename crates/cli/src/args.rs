@@ -30,7 +30,7 @@ const EXAMPLES: &str = "Examples:
 pub enum Verb {
     /// Share a folder, or one file.
     #[command(
-        after_help = "Examples:\n  syncline serve\n  syncline serve notes/ --listen 127.0.0.1:7420\n  syncline serve todo.txt --json\n  syncline serve notes/ --diffsync 127.0.0.1:7421   then: syncline connect 127.0.0.1:7421 a.txt"
+        after_help = "Examples:\n  syncline serve\n  syncline serve notes/ --listen 127.0.0.1:7420\n  syncline serve todo.txt --json\n  syncline serve notes/ --diffsync 127.0.0.1:7421   then: syncline connect 127.0.0.1:7421 a.txt\n  syncline serve notes/ --listen 0.0.0.0:7420 --tls  for other machines of the network"
     )]
     Serve {
         /// The folder or file.
@@ -42,6 +42,8 @@ pub enum Verb {
         /// Also serve diff-sync clients, one JSON message a line (docs/protocols/diffsync.md).
         #[arg(long, value_name = "ADDR")]
         diffsync: Option<SocketAddr>,
+        #[command(flatten)]
+        secure: Secure,
         /// What becomes of changes that two people made at one place without knowing of each other's.
         #[arg(long, default_value = "merge")]
         on_conflict: OnConflict,
@@ -81,6 +83,12 @@ pub enum Verb {
         /// The file that holds the token. Without it: SYNCLINE_TOKEN, or the shared folder that this is called in.
         #[arg(long, value_name = "FILE")]
         token_file: Option<PathBuf>,
+        /// Speak TLS with a hub whose certificate has this SHA-256, as `syncline serve --tls` printed it.
+        #[arg(long, value_name = "HEX", value_parser = fingerprint)]
+        fingerprint: Option<Fingerprint>,
+        /// Speak TLS with a hub for whose certificate the system's authorities vouch.
+        #[arg(long, conflicts_with = "fingerprint")]
+        tls: bool,
         /// What the history calls you. Without it, your user name.
         #[arg(long)]
         name: Option<String>,
@@ -133,6 +141,29 @@ pub enum Verb {
         /// The file.
         file: PathBuf,
     },
+}
+
+/// How a hub protects what is said with it.
+#[derive(clap::Args, Debug, Default)]
+pub struct Secure {
+    /// Speak TLS, with a certificate that Syncline makes itself. Its fingerprint is part of the join link, and
+    /// whoever joins checks it.
+    #[arg(long)]
+    pub tls: bool,
+    /// Speak TLS with this certificate (PEM, with those that lead to its authority). Read again when it
+    /// changes, and at SIGHUP.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM); nobody else may be able to read it.
+    #[arg(long, value_name = "FILE", requires = "tls_cert", conflicts_with = "tls")]
+    pub tls_key: Option<PathBuf>,
+    /// The name or address at which others reach this machine; it goes into the link, and requests for it are
+    /// answered.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Listen on a network without TLS. Everybody on the way can read along and take the secret of the link.
+    #[arg(long, conflicts_with_all = ["tls", "tls_cert"])]
+    pub insecure_public: bool,
 }
 
 /// What to do with tokens.
@@ -240,6 +271,15 @@ pub struct LocalArgs {
 /// When what waits is broadcast though it is not much.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Flush(pub Option<Duration>);
+
+/// The SHA-256 of a certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fingerprint(pub [u8; 32]);
+
+fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    let wrong = || "the 64 hexadecimal digits of a SHA-256".to_owned();
+    syncline_protocol::parse_fingerprint(text).map(Fingerprint).ok_or_else(wrong)
+}
 
 /// What becomes of conflicts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

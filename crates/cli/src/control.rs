@@ -25,7 +25,12 @@ fn socket_in(state: &Path) -> PathBuf {
 
 /// Answers questions about a hub until it closes. `facts` are what only the program knows (addresses); `nudge`
 /// has it read its tokens.
-pub fn listen(state: &Path, hub: Hub, facts: Value, nudge: Option<Nudge>) {
+pub fn listen(
+    state: &Path,
+    hub: Hub,
+    facts: impl Fn() -> Value + Send + Sync + 'static,
+    nudge: Option<Nudge>,
+) {
     let path = socket_in(state);
     // Left by a hub that was killed; we hold the folder's lock.
     let _ = std::fs::remove_file(&path);
@@ -43,7 +48,7 @@ pub fn listen(state: &Path, hub: Hub, facts: Value, nudge: Option<Nudge>) {
                 accepted = listener.accept() => {
                     // One at a time: these are a person's questions.
                     if let Ok((stream, _)) = accepted {
-                        let _ = tokio::time::timeout(PATIENCE, answer(stream, &hub, &facts, nudge.as_ref())).await;
+                        let _ = tokio::time::timeout(PATIENCE, answer(stream, &hub, facts(), nudge.as_ref())).await;
                     }
                 }
             }
@@ -62,7 +67,7 @@ fn verb_of(command: &str) -> Verb {
     }
 }
 
-async fn answer(stream: UnixStream, hub: &Hub, facts: &Value, nudge: Option<&Nudge>) -> std::io::Result<()> {
+async fn answer(stream: UnixStream, hub: &Hub, facts: Value, nudge: Option<&Nudge>) -> std::io::Result<()> {
     // The kernel's word. The folder is the account's own; root may do everything anyway.
     let (asks, own) = (stream.peer_cred()?.uid(), rustix::process::geteuid().as_raw());
     let holder = if asks == own || asks == 0 { Holder::Owner } else { Holder::Nobody };
@@ -81,7 +86,7 @@ async fn answer(stream: UnixStream, hub: &Hub, facts: &Value, nudge: Option<&Nud
     }
     let answer = match command.as_str() {
         "status" => {
-            let mut status = facts.clone();
+            let mut status = facts;
             status["running"] = json!(true);
             status["pid"] = json!(std::process::id());
             status["documents"] = json!(hub.document_paths().len());

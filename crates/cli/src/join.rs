@@ -56,7 +56,8 @@ pub async fn run(link: &str, dir: &Path, policy: Policy, json: bool) -> Result<(
     let hub = state.open_hub(None, true, policy).await?;
     let events = hub.events();
     let place = link.place();
-    control::listen(state.path(), hub.clone(), json!({"role": "joined", "peer": place}), None);
+    let facts = json!({"role": "joined", "peer": place});
+    control::listen(state.path(), hub.clone(), move || facts.clone(), None);
     let (stop, stopped) = watch::channel(false);
     let (link_events, told) = mpsc::channel(256);
     let dialing = tokio::spawn(keep_joined(hub.clone(), link, link_events, stopped));

@@ -10,6 +10,7 @@ mod join;
 mod local;
 mod log;
 mod progress;
+mod protection;
 mod reload;
 mod report;
 mod serve;
@@ -20,6 +21,7 @@ mod token_file;
 
 use clap::Parser;
 use std::process::ExitCode;
+use syncline_protocol::Trust;
 
 use crate::args::{Args, Verb};
 use crate::failure::Failure;
@@ -43,13 +45,18 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> Result<(), Failure> {
     let json = args.json;
     match args.verb {
-        Verb::Serve { path, listen, diffsync, on_conflict } => {
-            serve::run(&path, listen, diffsync, on_conflict.into(), json).await
+        Verb::Serve { path, listen, diffsync, secure, on_conflict } => {
+            serve::run(&path, [listen, diffsync], &secure, on_conflict.into(), json).await
         }
         Verb::Join { link, dir, on_conflict } => join::run(&link, &dir, on_conflict.into(), json).await,
         Verb::Local(args) => local::run(args, json).await,
-        Verb::Connect { place, doc, token_file, name } => {
-            connect::run(&place, doc, token_file.as_deref(), name, json).await
+        Verb::Connect { place, doc, token_file, fingerprint, tls, name } => {
+            let trust = match (fingerprint, tls) {
+                (Some(fingerprint), _) => Trust::Fingerprint(fingerprint.0),
+                (None, true) => Trust::Authorities,
+                (None, false) => Trust::Plain,
+            };
+            connect::run((&place, trust), doc, token_file.as_deref(), name, json).await
         }
         Verb::Status { path } => status::run(&path, json).await,
         Verb::Restore { file } => control::restore(&file, json).await,

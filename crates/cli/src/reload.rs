@@ -1,15 +1,17 @@
-//! What a running hub reads again when it changes on the disk: the tokens.
+//! What a running hub reads again when it changes on the disk: the tokens, and the certificate.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use syncline_net::Grants;
+use syncline_net::{Certificate, Grants};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::failure::Failure;
+use crate::protection::Files;
 use crate::report;
 use crate::token_file::TokenFile;
 
@@ -78,4 +80,38 @@ pub fn tokens(state: &Path, json: bool) -> Result<(watch::Receiver<Arc<Grants>>,
         }
     });
     Ok((receiver, Nudge(nudge)))
+}
+
+/// A certificate, now and whenever its files change (looked for as for tokens, and at SIGHUP). While they cannot be
+/// used, the one before is.
+///
+/// # Errors
+/// If they cannot be used at the start.
+pub fn certificate(files: Files, json: bool) -> Result<watch::Receiver<Arc<Certificate>>, Failure> {
+    let stamps = |files: &Files| [Stamp::of(&files.certificate), Stamp::of(&files.key)];
+    let mut last = stamps(&files);
+    let (sender, receiver) = watch::channel(Arc::new(files.read()?));
+    let mut hangups = signal(SignalKind::hangup()).map_err(|error| Failure::other(error.to_string(), ""))?;
+    tokio::spawn(async move {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let asked = tokio::select! {
+                _ = looks.tick() => false,
+                Some(()) = hangups.recv() => true,
+                () = sender.closed() => return,
+            };
+            let now = stamps(&files);
+            if now == last && !asked {
+                continue;
+            }
+            last = now;
+            match files.read() {
+                Ok(certificate) => drop(sender.send_replace(Arc::new(certificate))),
+                // Two files are written one after the other: a moment later they fit again.
+                Err(failure) => report::trouble(&format!("{}; the one before is used", failure.what()), json),
+            }
+        }
+    });
+    Ok(receiver)
 }

@@ -8,12 +8,18 @@ use std::time::Duration;
 
 use support::{Running, eventually, folder, json, read, run, text};
 
+/// A folder with one file, and the hub that serves it.
+fn served() -> (tempfile::TempDir, Running) {
+    let shared = folder(&[("a.txt", "one\n")]);
+    let hub = Running::start(&["serve", text(shared.path()), "--listen", "127.0.0.1:0"]);
+    hub.until("it is ready", |line| line["join"].is_string());
+    (shared, hub)
+}
+
 #[test]
 fn a_token_lets_join_until_it_is_revoked() {
-    let shared = folder(&[("a.txt", "one\n")]);
+    let (shared, _hub) = served();
     let root = text(shared.path());
-    let hub = Running::start(&["serve", root, "--listen", "127.0.0.1:0"]);
-    hub.until("it is ready", |line| line["join"].is_string());
     let made = &json(&["token", "create", "--folder", root, "--name", "ann"])[0];
     let (link, secret) = (made["link"].as_str().unwrap(), made["token"].as_str().unwrap());
     assert!(link.contains(&format!("#k={secret}")), "{link}");
@@ -39,10 +45,8 @@ fn a_token_lets_join_until_it_is_revoked() {
 
 #[test]
 fn a_folder_is_not_joined_with_less_than_the_right_to_write_to_it() {
-    let shared = folder(&[("a.txt", "one\n")]);
+    let (shared, _hub) = served();
     let root = text(shared.path());
-    let hub = Running::start(&["serve", root, "--listen", "127.0.0.1:0"]);
-    hub.until("it is ready", |line| line["join"].is_string());
     for (arguments, said) in [
         (["--role", "read"], "may read and not change"),
         (["--document", "a.txt"], "this link is for one document, a.txt"),
@@ -58,12 +62,9 @@ fn a_folder_is_not_joined_with_less_than_the_right_to_write_to_it() {
 
 #[test]
 fn a_list_of_tokens_that_others_can_read_stops_the_hub_at_its_start() {
-    let shared = folder(&[("a.txt", "one\n")]);
+    let (shared, hub) = served();
     let root = text(shared.path());
-    drop(
-        Running::start(&["serve", root, "--listen", "127.0.0.1:0"])
-            .until("ready", |line| line["join"].is_string()),
-    );
+    drop(hub);
     json(&["token", "create", "--folder", root]);
     let file = shared.path().join(".syncline/tokens.json");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();

@@ -2,15 +2,12 @@
 //! do is decided by [`syncline_protocol::access::decide`]; that is asked in [`Pass`](crate::pass::Pass).
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use syncline_protocol::Token;
 use syncline_protocol::access::{Ask, Channel, Grant, Holder, Refusal, Verb, decide};
 use tokio::sync::watch;
-
-use crate::error::NetError;
 
 /// The tokens that the owner made, by the hash of their secret. Immutable: what changes is a new one.
 #[derive(Clone, Default, Debug)]
@@ -179,14 +176,6 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-/// Whether it is safe to listen there: without TLS only on the machine itself.
-pub fn check_bind(address: SocketAddr) -> Result<(), NetError> {
-    if address.ip().to_canonical().is_loopback() {
-        return Ok(());
-    }
-    Err(NetError::PublicWithoutTls { address })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,16 +198,5 @@ mod tests {
         assert_eq!(access.decide(Some(Key::Owner), ask(Channel::Replica)), Ok(()));
         assert_eq!(access.decide(Some(Key::Capability), ask(Channel::Diffsync)), Err(Refusal::Unknown));
         assert_eq!(access.decide(None, ask(Channel::Content)), Err(Refusal::Unknown));
-    }
-
-    #[test]
-    fn only_loopback_is_bound_without_tls() {
-        for address in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:7000", "[::ffff:127.0.0.1]:1"] {
-            assert!(check_bind(address.parse().unwrap()).is_ok(), "{address}");
-        }
-        for address in ["0.0.0.0:0", "[::]:7000", "192.168.1.2:1", "[fe80::1]:1"] {
-            let error = check_bind(address.parse().unwrap()).unwrap_err();
-            assert!(error.to_string().contains("SSH tunnel"), "{address}: {error}");
-        }
     }
 }

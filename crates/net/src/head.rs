@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{create_response, write_r
 use syncline_protocol::access::{Ask, Channel, Verb};
 
 use crate::access::{Access, Presented};
+use crate::entrance::{Entrance, Protection};
 use crate::gate::{Gate, is_too_much};
 
 const MAX_HEADERS: usize = 64;
@@ -159,7 +160,8 @@ impl Head {
 
 /// What a request asks for, or why it gets nothing. The order matters: who comes from a wrong place is told
 /// nothing about addresses.
-pub(crate) fn route(head: &Head, access: &Access) -> Result<Route, NoEntry> {
+pub(crate) fn route(head: &Head, entrance: &Entrance) -> Result<Route, NoEntry> {
+    let access = &entrance.access;
     if head.method != "GET" {
         return Err(no_entry(405, EXPLANATION));
     }
@@ -168,7 +170,7 @@ pub(crate) fn route(head: &Head, access: &Access) -> Result<Route, NoEntry> {
         return Err(no_entry(403, "This hub is not known by that Host; use its address or localhost.\n"));
     }
     if let Some(origin) = head.only(ORIGIN)?
-        && !is_same_origin(origin, host)
+        && !is_same_origin(origin, host, entrance.protection())
     {
         return Err(no_entry(403, "Pages of other sites may not connect to this hub.\n"));
     }
@@ -220,9 +222,11 @@ fn host_name(host: &str) -> &str {
 }
 
 /// Whether a page comes from this very hub.
-fn is_same_origin(origin: &str, host: &str) -> bool {
-    let place = |text: &str| text.strip_suffix(":80").unwrap_or(text).to_ascii_lowercase();
-    origin.strip_prefix("http://").is_some_and(|origin| place(origin) == place(host))
+fn is_same_origin(origin: &str, host: &str, protection: Protection) -> bool {
+    let (scheme, port) =
+        if protection == Protection::Tls { ("https://", ":443") } else { ("http://", ":80") };
+    let place = |text: &str| text.strip_suffix(port).unwrap_or(text).to_ascii_lowercase();
+    origin.strip_prefix(scheme).is_some_and(|origin| place(origin) == place(host))
 }
 
 fn has_secret(query: &str) -> bool {
@@ -262,6 +266,10 @@ pub(crate) const FULL: NoEntry = no_entry(503, "Too many connections; try again.
 /// The answer when the head did not come in time.
 pub(crate) const SLOW: NoEntry = no_entry(408, "The request took too long.\n");
 
+/// The answer to who speaks plainly where TLS is spoken.
+pub(crate) const PLAIN: NoEntry =
+    no_entry(400, "This hub speaks TLS: use wss://, or a link that contains &fp=.\n");
+
 /// An error of a stream that is gone, as the reason of a closed connection.
 pub(crate) fn gone(error: &io::Error) -> String {
     format!("the connection broke: {error}")
@@ -281,7 +289,7 @@ mod tests {
     fn ask(target: &str, headers: &str) -> Result<Route, u16> {
         let text = format!("GET {target} HTTP/1.1\r\n{headers}\r\n");
         let head = parse(text.as_bytes()).map_err(|no| no.status)?;
-        route(&head, &access()).map_err(|no| no.status)
+        route(&head, &access().into()).map_err(|no| no.status)
     }
 
     #[test]
@@ -348,7 +356,7 @@ mod tests {
         let request = b"GET /replica HTTP/1.1\r\nHost: localhost\r\n\r\nrest";
         let mut gate = Gate::new(&request[..], 1 << 20);
         let head = read_head(&mut gate).await.unwrap();
-        assert_eq!(route(&head, &access()), Ok(Route::Replica));
+        assert_eq!(route(&head, &access().into()), Ok(Route::Replica));
         assert_eq!(gate.buffered(), b"rest");
         assert_eq!(head.upgrade().unwrap_err().status, 426);
     }

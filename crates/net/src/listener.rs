@@ -1,6 +1,5 @@
 //! Accepting connections: heads within their time and size, then the protocol that the path names.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +14,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::access::{Access, Presented};
+use crate::access::Presented;
 use crate::admission::{Admission, Place};
 use crate::diffsync::Wire;
+use crate::entrance::{Entrance, check_bind};
 use crate::error::NetError;
 use crate::gate::Gate;
 use crate::head::{FULL, HeadError, NoEntry, Route, SLOW, read_head, refusal_bytes, route};
@@ -25,6 +25,7 @@ use crate::lines::Lines;
 use crate::pass::Pass;
 use crate::replica::Shell;
 use crate::socket::Stranger;
+use crate::tls::{self, Stream};
 use crate::{content, diffsync, replica};
 
 /// How long connections get to say goodbye when the hub stops.
@@ -35,18 +36,20 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Accepts connections until `shutdown` holds `true` (or its sender is gone), then lets them say goodbye.
 ///
-/// The caller has bound the listener and asked [`check_bind`](crate::check_bind).
+/// The caller has bound the listener and asked [`check_bind`]. An [`Access`](crate::Access) is an entrance
+/// without TLS.
 ///
 /// # Errors
-/// [`NetError::Listener`] if the listener's own address cannot be read. A single connection's fault is
+/// [`NetError::PublicWithoutTls`] as [`check_bind`]; [`NetError::Listener`] if the listener's own address cannot be
+/// read. A single connection's fault is
 /// never an error of the listener, and neither is a passing lack of file descriptors.
 pub async fn serve(
     listener: TcpListener,
     hub: Hub,
-    access: Access,
+    entrance: impl Into<Entrance>,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), NetError> {
-    accept(listener, hub, access, shutdown, Door::Http).await
+    accept(listener, hub, entrance.into(), shutdown, Door::Http).await
 }
 
 /// The same for connections that speak `diffsync`, one JSON message a line.
@@ -56,10 +59,10 @@ pub async fn serve(
 pub async fn serve_lines(
     listener: TcpListener,
     hub: Hub,
-    access: Access,
+    entrance: impl Into<Entrance>,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), NetError> {
-    accept(listener, hub, access, shutdown, Door::Lines).await
+    accept(listener, hub, entrance.into(), shutdown, Door::Lines).await
 }
 
 /// What is spoken first on a listener's connections.
@@ -72,15 +75,15 @@ enum Door {
 async fn accept(
     listener: TcpListener,
     hub: Hub,
-    access: Access,
+    entrance: Entrance,
     mut shutdown: watch::Receiver<bool>,
     door: Door,
 ) -> Result<(), NetError> {
     let address = listener.local_addr();
     let address =
         address.map_err(|source| NetError::Listener { address: "the listener".to_owned(), source })?;
-    crate::check_bind(address)?;
-    let access = Arc::new(access);
+    check_bind(address, entrance.protection())?;
+    let entrance = Arc::new(entrance);
     let admission = Admission::new();
     let mut connections = JoinSet::new();
     let stop = shutdown.clone();
@@ -88,9 +91,9 @@ async fn accept(
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let server = Server { hub: hub.clone(), access: Arc::clone(&access), shutdown: stop.clone() };
+                    let server = Server { hub: hub.clone(), entrance: Arc::clone(&entrance), shutdown: stop.clone() };
                     match (admission.admit(peer.ip()), door) {
-                        (Some(place), Door::Http) => drop(connections.spawn(server.connection(stream, peer, place))),
+                        (Some(place), Door::Http) => drop(connections.spawn(server.connection(stream, place))),
                         (Some(place), Door::Lines) => drop(connections.spawn(server.lines(stream, place))),
                         // Not answered from a task of its own: that would be one more thing to run out of.
                         (None, Door::Http) => drop(stream.try_write(&refusal_bytes(&FULL))),
@@ -114,21 +117,29 @@ async fn accept(
 
 struct Server {
     hub: Hub,
-    access: Arc<Access>,
+    entrance: Arc<Entrance>,
     shutdown: watch::Receiver<bool>,
 }
 
 impl Server {
-    async fn connection(mut self, stream: TcpStream, _peer: SocketAddr, mut place: Place) {
-        // Keystrokes are small: waiting to fill a packet would cost 40 ms each.
-        let _ = stream.set_nodelay(true);
+    /// With TLS, if that is spoken here; `None` if nothing comes of it.
+    async fn secured(&mut self, stream: TcpStream) -> Option<Stream> {
+        let certificate = self.entrance.certificate();
+        tokio::select! {
+            stream = tls::accept(stream, certificate.as_deref()) => stream,
+            () = crate::stopped(&mut self.shutdown) => None,
+        }
+    }
+
+    async fn connection(mut self, stream: TcpStream, mut place: Place) {
+        let Some(stream) = self.secured(stream).await else { return };
         let mut gate = Gate::new(stream, limits::MAX_BEFORE_HELLO as u64 + 1);
         let head = tokio::select! {
             head = timeout(limits::HEAD_TIMEOUT, read_head(&mut gate)) => head,
             () = crate::stopped(&mut self.shutdown) => return,
         };
         let wanted = match head {
-            Ok(Ok(head)) => route(&head, &self.access).and_then(|route| Ok((route, head.upgrade()?))),
+            Ok(Ok(head)) => route(&head, &self.entrance).and_then(|route| Ok((route, head.upgrade()?))),
             Ok(Err(HeadError::Refused(no))) => Err(no),
             Ok(Err(HeadError::Gone)) => return,
             Err(_) => Err(SLOW),
@@ -144,18 +155,17 @@ impl Server {
         }
     }
 
-    async fn lines(self, stream: TcpStream, mut place: Place) {
-        // Keystrokes are small: waiting to fill a packet would cost 40 ms each.
-        let _ = stream.set_nodelay(true);
+    async fn lines(mut self, stream: TcpStream, mut place: Place) {
+        let Some(stream) = self.secured(stream).await else { return };
         let wire = Wire::Lines(Lines::new(stream, limits::MAX_BEFORE_HELLO));
-        let pass = Pass::new(&self.access, Channel::Diffsync);
+        let pass = Pass::new(&self.entrance.access, Channel::Diffsync);
         pass.guard(diffsync::run(wire, self.hub, &pass, &mut place, self.shutdown)).await;
     }
 
-    async fn speak(self, route: Route, gate: Gate<TcpStream>, place: &mut Place) {
+    async fn speak(self, route: Route, gate: Gate<Stream>, place: &mut Place) {
         let stranger = Stranger::accepted(gate).await;
-        let Server { hub, access, shutdown } = self;
-        let pass = Pass::new(&access, route.channel());
+        let Server { hub, entrance, shutdown } = self;
+        let pass = Pass::new(&entrance.access, route.channel());
         let session = match route {
             Route::Replica => {
                 let local = Local {
@@ -198,7 +208,7 @@ impl Server {
 
 /// Answers, and reads on for a moment: closing with unread bytes resets the connection, and the answer
 /// would be lost with it.
-async fn refuse(mut gate: Gate<TcpStream>, no: &NoEntry) {
+async fn refuse(mut gate: Gate<Stream>, no: &NoEntry) {
     let _ = timeout(LINGER, async {
         gate.write_all(&refusal_bytes(no)).await?;
         gate.shutdown().await?;

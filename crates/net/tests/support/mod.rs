@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use syncline_disk::{RealFolder, RealOptions};
 use syncline_hub::{Hub, Options, Party};
-use syncline_net::{Access, NetError, serve, serve_lines};
+use syncline_net::{Access, Entrance, NetError, serve, serve_lines};
 use syncline_protocol::{JoinLink, Token};
 use syncline_store::{Log, MemoryLog};
 use tokio::net::{TcpListener, TcpStream};
@@ -102,14 +102,15 @@ pub async fn serve_kept(kept: Kept) -> Served {
 }
 
 /// The same with tokens of the owner's making.
-pub async fn serve_with(kept: Kept, access: Access) -> Served {
+pub async fn serve_with(kept: Kept, entrance: impl Into<Entrance>) -> Served {
+    let entrance = entrance.into();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (shutdown, stop) = watch::channel(false);
-    let task = tokio::spawn(serve(listener, kept.hub.clone(), access.clone(), stop.clone()));
+    let task = tokio::spawn(serve(listener, kept.hub.clone(), entrance.clone(), stop.clone()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let lines = listener.local_addr().unwrap();
-    tokio::spawn(serve_lines(listener, kept.hub.clone(), access, stop));
+    tokio::spawn(serve_lines(listener, kept.hub.clone(), entrance, stop));
     Served { kept, address, lines, shutdown, task }
 }
 
