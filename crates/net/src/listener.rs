@@ -12,12 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::access::Presented;
 use crate::admission::{Admission, Place};
 use crate::diffsync::Wire;
-use crate::entrance::{Entrance, check_bind};
+use crate::entrance::{Entrance, Protection, check_bind};
 use crate::error::NetError;
 use crate::gate::Gate;
 use crate::head::{FULL, HeadError, NoEntry, Route, SLOW, read_head, refusal_bytes, route};
@@ -83,6 +83,7 @@ async fn accept(
     let address =
         address.map_err(|source| NetError::Listener { address: "the listener".to_owned(), source })?;
     check_bind(address, entrance.protection())?;
+    let is_secured = entrance.protection() == Protection::Tls;
     let entrance = Arc::new(entrance);
     let admission = Admission::new();
     let mut connections = JoinSet::new();
@@ -92,9 +93,11 @@ async fn accept(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let server = Server { hub: hub.clone(), entrance: Arc::clone(&entrance), shutdown: stop.clone() };
-                    match (admission.admit(peer.ip()), door) {
+                    match (admission.admit(peer.ip(), Instant::now()), door) {
                         (Some(place), Door::Http) => drop(connections.spawn(server.connection(stream, place))),
                         (Some(place), Door::Lines) => drop(connections.spawn(server.lines(stream, place))),
+                        // Words without TLS would be taken for a fault of it.
+                        (None, _) if is_secured => drop(stream),
                         // Not answered from a task of its own: that would be one more thing to run out of.
                         (None, Door::Http) => drop(stream.try_write(&refusal_bytes(&FULL))),
                         (None, Door::Lines) => {
