@@ -141,6 +141,28 @@ pub enum Verb {
         /// The file.
         file: PathBuf,
     },
+    /// Say what a folder and this machine can do, and what to change.
+    #[command(after_help = "Examples:\n  syncline doctor notes\n  syncline doctor --json")]
+    Doctor {
+        /// The folder.
+        #[arg(default_value = ".")]
+        path: PathBuf,
+    },
+    /// Print completions for a shell.
+    #[command(
+        hide = true,
+        after_help = "Example:\n  syncline completions bash > /usr/share/bash-completion/completions/syncline"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    ManPages {
+        /// The folder; made if it is missing.
+        dir: PathBuf,
+    },
 }
 
 /// How a hub protects what is said with it.
@@ -151,7 +173,7 @@ pub struct Secure {
     #[arg(long)]
     pub tls: bool,
     /// Speak TLS with this certificate (PEM, with those that lead to its authority). Read again when it
-    /// changes, and at SIGHUP.
+    /// changes, and, off a terminal, at SIGHUP.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
     /// The certificate's private key (PEM); nobody else may be able to read it.

@@ -4,11 +4,13 @@ mod args;
 mod conflicts;
 mod connect;
 mod control;
+mod doctor;
 mod failure;
 mod history;
 mod join;
 mod local;
 mod log;
+mod pages;
 mod progress;
 mod protection;
 mod reload;
@@ -65,5 +67,8 @@ async fn run(args: Args) -> Result<(), Failure> {
         Verb::Conflicts { file, restore } => conflicts::run(&file, restore.as_deref(), json).await,
         Verb::Token(verb) => token::run(verb, json).await,
         Verb::Why { file } => status::why(&file, json).await,
+        Verb::Doctor { path } => doctor::run(&path, json).await,
+        Verb::Completions { shell } => pages::completions(shell),
+        Verb::ManPages { dir } => pages::man_pages(&dir),
     }
 }

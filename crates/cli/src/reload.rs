@@ -1,12 +1,13 @@
 //! What a running hub reads again when it changes on the disk: the tokens, and the certificate.
 
+use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use syncline_net::{Certificate, Grants};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -91,14 +92,14 @@ pub fn certificate(files: Files, json: bool) -> Result<watch::Receiver<Arc<Certi
     let stamps = |files: &Files| [Stamp::of(&files.certificate), Stamp::of(&files.key)];
     let mut last = stamps(&files);
     let (sender, receiver) = watch::channel(Arc::new(files.read()?));
-    let mut hangups = signal(SignalKind::hangup()).map_err(|error| Failure::other(error.to_string(), ""))?;
+    let mut hangups = hangups()?;
     tokio::spawn(async move {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let asked = tokio::select! {
                 _ = looks.tick() => false,
-                Some(()) = hangups.recv() => true,
+                () = hung_up(&mut hangups) => true,
                 () = sender.closed() => return,
             };
             let now = stamps(&files);
@@ -114,4 +115,22 @@ pub fn certificate(files: Files, json: bool) -> Result<watch::Receiver<Arc<Certi
         }
     });
     Ok(receiver)
+}
+
+/// SIGHUP, where it means "read again". On a terminal it means that the terminal is gone, and ends the program.
+fn hangups() -> Result<Option<Signal>, Failure> {
+    if std::io::stdout().is_terminal() {
+        return Ok(None);
+    }
+    signal(SignalKind::hangup()).map(Some).map_err(|error| Failure::other(error.to_string(), ""))
+}
+
+async fn hung_up(hangups: &mut Option<Signal>) {
+    let came = match hangups {
+        Some(hangups) => hangups.recv().await,
+        None => None,
+    };
+    if came.is_none() {
+        std::future::pending().await
+    }
 }
