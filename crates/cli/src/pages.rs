@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use clap::CommandFactory;
+use clap::builder::Resettable;
 
 use crate::args::Args;
 use crate::failure::Failure;
@@ -42,12 +43,33 @@ fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut waiting = vec![command];
     while let Some(command) = waiting.pop() {
         waiting.extend(command.get_subcommands().filter(|below| is_shown(below)).cloned());
-        let man = clap_mangen::Man::new(command);
+        let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let version = concat!("syncline ", env!("CARGO_PKG_VERSION"));
+        let man = clap_mangen::Man::new(command.after_help(Resettable::Reset));
+        let man = man.source(version).manual("Syncline");
         let mut page = Vec::new();
         man.render(&mut page)?;
+        page.extend_from_slice(as_written(&examples).as_bytes());
         pages.push((man.get_filename(), page));
     }
     Ok(pages)
+}
+
+/// Examples as a section whose lines stay as they are: filled like prose they cannot be copied.
+fn as_written(examples: &str) -> String {
+    if examples.is_empty() {
+        return String::new();
+    }
+    let mut section = ".SH EXAMPLES\n.nf\n".to_owned();
+    for line in examples.lines().filter(|line| !matches!(*line, "Example:" | "Examples:")) {
+        // What would be a command to the formatter at the beginning of a line, or anywhere.
+        let line = line.replace('\\', "\\e").replace('-', "\\-");
+        section.push_str("\\&");
+        section.push_str(&line);
+        section.push('\n');
+    }
+    section.push_str(".fi\n");
+    section
 }
 
 /// `help` is no page of its own.
@@ -70,6 +92,15 @@ mod tests {
         let serve = pages.iter().find(|(name, _)| name == "syncline-serve.1").unwrap();
         let text = String::from_utf8_lossy(&serve.1);
         assert!(text.contains(".SH") && text.contains("listen"), "{text}");
+        assert!(text.contains(".SH EXAMPLES\n.nf\n\\&  syncline serve\n"), "{text}");
+        assert!(!text.contains(".SH EXTRA"), "{text}");
+    }
+
+    #[test]
+    fn examples_are_kept_as_they_are_written() {
+        assert_eq!(as_written(""), "");
+        let page = as_written("Example:\n  a --b '\\n'\n.x");
+        assert_eq!(page, ".SH EXAMPLES\n.nf\n\\&  a \\-\\-b '\\en'\n\\&.x\n.fi\n");
     }
 
     #[test]
