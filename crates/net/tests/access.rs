@@ -182,7 +182,7 @@ async fn a_stalled_client_is_revoked_too() {
     let served = serve_with(kept, access).await;
     let stalled = support::access::Stalled::dial(&served, Holder::Reader).await;
     sender.send_replace(Arc::new(Grants::default()));
-    let taken = timeout(PATIENCE, stalled.read_after(Duration::from_secs(5))).await.expect("an end");
+    let taken = timeout(PATIENCE, stalled.read_after(Duration::from_millis(3_500))).await.expect("an end");
     assert!(taken < long.len(), "all {taken} bytes of it came");
 }
 

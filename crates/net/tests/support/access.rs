@@ -383,8 +383,8 @@ impl Stalled {
         let hello = json!({"type": "hello", "token": holder.token().secret(), "document": "a.txt"});
         client.send(&hello.to_string()).await;
         let stream = client.ws.into_inner();
-        // The text is on its way: it does not fit.
-        stream.readable().await.unwrap();
+        // The text is on its way, and does not fit.
+        assert!(stream.peek(&mut [0; 1]).await.unwrap() > 0);
         Stalled(stream)
     }
 
