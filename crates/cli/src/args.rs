@@ -51,10 +51,11 @@ pub enum Verb {
     /// Keep a live copy of a shared folder. A folder that has files already is merged by text; nothing in
     /// it is destroyed.
     #[command(
-        after_help = "Example:\n  syncline join 'syncline://127.0.0.1:7420/#k=…' copy/\n\nQuote the link: # begins a comment in a shell."
+        after_help = "Example:\n  syncline join 'syncline://127.0.0.1:7420/#k=…' copy/\n\nQuote the link: # begins a comment in a shell. With - it is read from standard input, where other users of this\nmachine do not see it:\n  syncline join - copy/ < link.txt"
     )]
     Join {
-        /// The link that `syncline serve` printed.
+        /// The link that `syncline serve` or `syncline token create` printed; `-`: read it from standard input.
+        #[arg(allow_hyphen_values = true)]
         link: String,
         /// Where the copy is to be.
         #[arg(default_value = "shared")]

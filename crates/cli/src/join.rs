@@ -1,6 +1,7 @@
 //! `syncline join`: a hub that dials.
 
 use serde_json::json;
+use std::io::BufRead;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,12 +17,15 @@ use crate::{control, progress, report, serve};
 
 /// How often it is looked whether all files are in step, at the first synchronisation.
 const LOOK: Duration = Duration::from_millis(20);
+/// The longest link that is read, in bytes.
+const MAX_LINK: u64 = 16 << 10;
 /// If nothing moves for so long, files that are still missing cannot be written here.
 const STUCK: Duration = Duration::from_secs(10);
 
 /// Runs until interrupted.
 pub async fn run(link: &str, dir: &Path, policy: Policy, json: bool) -> Result<(), Failure> {
-    let link = JoinLink::parse(link).map_err(|error| Failure::usage(error.to_string(), ""))?;
+    let link = if link == "-" { read_link(std::io::stdin().lock())? } else { link.to_owned() };
+    let link = JoinLink::parse(&link).map_err(|error| Failure::usage(error.to_string(), ""))?;
     if let Some(document) = link.document() {
         return Err(Failure::usage(
             format!(
@@ -92,6 +96,14 @@ pub async fn run(link: &str, dir: &Path, policy: Policy, json: bool) -> Result<(
             "is the link the one that `syncline serve` or `syncline token create` printed?",
         ))
     })
+}
+
+/// The first line of what comes: a link that is not on the command line is not seen by other users of the machine.
+fn read_link(from: impl BufRead) -> Result<String, Failure> {
+    let mut line = String::new();
+    let read = from.take(MAX_LINK).read_line(&mut line);
+    read.map_err(|error| Failure::usage(format!("no link: {error}"), "give it on the first line"))?;
+    Ok(line)
 }
 
 fn count_files(root: &Path) -> usize {

@@ -44,6 +44,15 @@ fn a_token_lets_join_until_it_is_revoked() {
 }
 
 #[test]
+fn a_link_is_read_from_standard_input() {
+    let (shared, _hub) = served();
+    let made = &json(&["token", "create", "--folder", text(shared.path())])[0];
+    let copy = folder(&[]);
+    let joined = Running::fed(&["join", "-", text(copy.path())], made["link"].as_str().unwrap());
+    joined.until("it is complete", |line| line["synced"] == true);
+}
+
+#[test]
 fn a_folder_is_not_joined_with_less_than_the_right_to_write_to_it() {
     let (shared, _hub) = served();
     let root = text(shared.path());

@@ -37,7 +37,7 @@ pub struct Access {
 
 /// What somebody shows to be let in.
 #[derive(Clone, Copy)]
-pub enum Presented<'a> {
+pub(crate) enum Presented<'a> {
     /// The token of a hello.
     Token(&'a str),
     /// The part of an address that is a secret.

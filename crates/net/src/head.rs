@@ -343,6 +343,24 @@ mod tests {
     }
 
     #[test]
+    fn over_tls_a_page_of_this_hub_is_one_that_came_over_tls() {
+        let own = |origin, protection| is_same_origin(origin, "notes.example", protection);
+        for (origin, tls, plain) in [
+            ("https://notes.example", true, false),
+            ("https://Notes.Example:443", true, false),
+            ("http://notes.example", false, true),
+            ("http://notes.example:443", false, false),
+            ("https://notes.example:8443", false, false),
+            ("https://evil.example", false, false),
+            ("null", false, false),
+        ] {
+            assert_eq!(own(origin, Protection::Tls), tls, "{origin}");
+            assert_eq!(own(origin, Protection::None), plain, "{origin}");
+            assert_eq!(own(origin, Protection::Waived), plain, "{origin}");
+        }
+    }
+
+    #[test]
     fn a_secret_in_the_query_is_refused_with_a_hint() {
         let host = "Host: localhost\r\n";
         for query in ["token=x", "a=b&k=x", "KEY=", "capability"] {

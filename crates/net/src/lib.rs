@@ -24,7 +24,7 @@ mod replica;
 mod socket;
 mod tls;
 
-pub use access::{Access, Grants, Presented};
+pub use access::{Access, Grants};
 pub use back_off::BackOff;
 pub use dial::{JoinEvent, keep_joined};
 pub use entrance::{Entrance, Protection, check_bind};

@@ -1,7 +1,7 @@
 //! The built program, driven like a person or a script would.
 #![allow(dead_code)]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -39,8 +39,15 @@ pub struct Running {
 impl Running {
     /// Starts a command with `--json`.
     pub fn start(arguments: &[&str]) -> Running {
+        Running::fed(arguments, "")
+    }
+
+    /// The same, with something on its standard input.
+    pub fn fed(arguments: &[&str], input: &str) -> Running {
         let mut command = program(&[arguments, &["--json"]].concat());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {
