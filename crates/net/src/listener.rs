@@ -162,7 +162,7 @@ impl Server {
         let Some(stream) = self.secured(stream).await else { return };
         let wire = Wire::Lines(Lines::new(stream, limits::MAX_BEFORE_HELLO));
         let pass = Pass::new(&self.entrance.access, Channel::Diffsync);
-        pass.guard(diffsync::run(wire, self.hub, &pass, &mut place, self.shutdown)).await;
+        pass.guard(Box::pin(diffsync::run(wire, self.hub, &pass, &mut place, self.shutdown))).await;
     }
 
     async fn speak(self, route: Route, gate: Gate<Stream>, place: &mut Place) {
@@ -192,12 +192,12 @@ impl Server {
                 let run = async {
                     replica::run(stranger, link, shell, &mut opened).await;
                 };
-                return pass.guard(run).await;
+                return pass.guard(Box::pin(run)).await;
             }
             Route::Content => Session::new(),
             Route::Diffsync => {
                 let wire = Wire::Stranger(Box::new(stranger));
-                return pass.guard(diffsync::run(wire, hub, &pass, place, shutdown)).await;
+                return pass.guard(Box::pin(diffsync::run(wire, hub, &pass, place, shutdown))).await;
             }
             Route::Admitted { capability, document } => {
                 // The head was let in with it: at worst it is nobody's now, who may not open anything.
@@ -205,7 +205,7 @@ impl Server {
                 Session::admitted(document)
             }
         };
-        pass.guard(content::run(stranger, session, hub, &pass, place, shutdown)).await;
+        pass.guard(Box::pin(content::run(stranger, session, hub, &pass, place, shutdown))).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! What one connection may do: whose secret it has shown, asked anew for everything it wants.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use syncline_protocol::access::{Ask, Channel, Refusal, Verb};
@@ -65,9 +66,11 @@ impl<'a> Pass<'a> {
 
     /// Runs a connection until it ends, or until it has not gone in good order after its right has ended: a
     /// client that takes nothing cannot stay by that.
-    pub async fn guard(&self, connection: impl Future<Output = ()>) {
+    ///
+    /// The connection is in a box: moved from one future into another, it would take its room in each of them.
+    pub async fn guard(&self, mut connection: Pin<Box<impl Future<Output = ()>>>) {
         tokio::select! {
-            () = connection => {}
+            () = &mut connection => {}
             () = async {
                 self.ended().await;
                 sleep(LAST_WORDS).await;

@@ -81,7 +81,7 @@ pub async fn connect(host: &str, port: u16, trust: Trust) -> Result<Stream, Conn
         let _ = stream.set_nodelay(true);
         let name = ServerName::try_from(host.to_owned());
         let name = name.map_err(|error| ConnectError::Failed(error.to_string()))?;
-        let connected = TlsConnector::from(config).connect(name, stream).await;
+        let connected = Box::pin(TlsConnector::from(config).connect(name, stream)).await;
         let stream = connected.map_err(|error| refused(&error, trust))?;
         Ok(Stream(Carrier::Tls(Box::new(stream.into()))))
     };
@@ -117,7 +117,8 @@ pub(crate) async fn accept(stream: TcpStream, certificate: Option<&Certificate>)
             say_that_it_is_tls(stream).await;
             return None;
         }
-        let stream = TlsAcceptor::from(certificate.config()).accept(stream).await.ok()?;
+        // In a box: otherwise every connection would keep the room of a handshake.
+        let stream = Box::pin(TlsAcceptor::from(certificate.config()).accept(stream)).await.ok()?;
         Some(Stream(Carrier::Tls(Box::new(stream.into()))))
     };
     timeout(limits::HEAD_TIMEOUT, accepting).await.unwrap_or_default()
