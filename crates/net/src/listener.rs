@@ -134,27 +134,37 @@ impl Server {
         }
     }
 
+    /// A connection, from its first byte to its last. Each part is in a box of its own: what is over takes no room
+    /// while a connection stands and is idle.
     async fn connection(mut self, stream: TcpStream, mut place: Place) {
-        let Some(stream) = self.secured(stream).await else { return };
+        if let Some((route, gate)) = Box::pin(self.upgraded(stream)).await {
+            Box::pin(self.speak(route, gate, &mut place)).await;
+        }
+    }
+
+    /// Reads the head and answers it; `None`: there is nothing more to say.
+    async fn upgraded(&mut self, stream: TcpStream) -> Option<(Route, Gate<Stream>)> {
+        let stream = self.secured(stream).await?;
         let mut gate = Gate::new(stream, limits::MAX_BEFORE_HELLO as u64 + 1);
         let head = tokio::select! {
             head = timeout(limits::HEAD_TIMEOUT, read_head(&mut gate)) => head,
-            () = crate::stopped(&mut self.shutdown) => return,
+            () = crate::stopped(&mut self.shutdown) => return None,
         };
         let wanted = match head {
             Ok(Ok(head)) => route(&head, &self.entrance).and_then(|route| Ok((route, head.upgrade()?))),
             Ok(Err(HeadError::Refused(no))) => Err(no),
-            Ok(Err(HeadError::Gone)) => return,
+            Ok(Err(HeadError::Gone)) => return None,
             Err(_) => Err(SLOW),
         };
         match wanted {
             Ok((route, answer)) => {
                 let sent = timeout(limits::HEAD_TIMEOUT, gate.write_all(&answer)).await;
-                if matches!(sent, Ok(Ok(()))) {
-                    self.speak(route, gate, &mut place).await;
-                }
+                matches!(sent, Ok(Ok(()))).then_some((route, gate))
             }
-            Err(no) => refuse(gate, &no).await,
+            Err(no) => {
+                refuse(gate, &no).await;
+                None
+            }
         }
     }
 
