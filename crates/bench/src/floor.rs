@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use syncline_disk::{
@@ -88,18 +88,34 @@ pub fn commits_and_save(place: &Path, len: usize, rounds: usize) -> Fallible<Flo
     Ok(floor)
 }
 
-/// Reads a file and writes its bytes to another one, durably, some times.
-pub fn read_and_write(from: &Path, rounds: usize) -> Fallible<Vec<Duration>> {
-    let to = from.with_extension("copy");
-    let mut times = Vec::new();
-    for _ in 0..rounds {
+/// What it costs to read a file that somebody has just saved, and to save its bytes over another one, durably.
+pub struct ReadAndWrite {
+    from: PathBuf,
+    to: PathBuf,
+    fresh: PathBuf,
+    /// What was measured, per round.
+    pub times: Vec<Duration>,
+}
+
+impl ReadAndWrite {
+    /// Two files in a directory.
+    pub fn prepare(dir: &Path, bytes: &[u8]) -> Fallible<ReadAndWrite> {
+        let [from, to, fresh] = ["floor.from", "floor.to", "floor.fresh"].map(|name| dir.join(name));
+        fs::write(&to, bytes)?;
+        Ok(ReadAndWrite { from, to, fresh, times: Vec::new() })
+    }
+
+    /// One round: the file is saved by rename (not counted), read, and its bytes are saved by rename.
+    pub fn measure(&mut self, bytes: &[u8]) -> Fallible<()> {
+        fs::write(&self.fresh, bytes)?;
+        fs::rename(&self.fresh, &self.from)?;
         let begun = Instant::now();
-        let bytes = fs::read(from)?;
-        let mut file = File::create(&to)?;
+        let bytes = fs::read(&self.from)?;
+        let mut file = File::create(&self.fresh)?;
         file.write_all(&bytes)?;
         file.sync_all()?;
-        times.push(begun.elapsed());
-        fs::remove_file(&to)?;
+        fs::rename(&self.fresh, &self.to)?;
+        self.times.push(begun.elapsed());
+        Ok(())
     }
-    Ok(times)
 }

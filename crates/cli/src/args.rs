@@ -95,17 +95,22 @@ pub enum Verb {
         name: Option<String>,
     },
     /// Say what runs on a folder and what it holds.
+    #[command(after_help = "Examples:\n  syncline status notes/\n  syncline --json status notes/")]
     Status {
         /// The folder.
         #[arg(default_value = ".")]
         path: PathBuf,
     },
     /// Bring a deleted file back.
+    #[command(after_help = "Example:\n  syncline restore notes/lost.txt")]
     Restore {
         /// The file, where it was.
         file: PathBuf,
     },
     /// Decide about many deletions that were held back.
+    #[command(
+        after_help = "Examples:\n  syncline deletions take-back notes/    write the files again\n  syncline deletions pass-on notes/      they are meant: delete them everywhere"
+    )]
     Deletions {
         /// What to do.
         answer: Answer,
@@ -135,9 +140,13 @@ pub enum Verb {
         restore: Option<String>,
     },
     /// Make, list and revoke what lets others in.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  syncline token create --name ann\n  syncline token list\n  syncline token revoke ann"
+    )]
     Token(TokenVerb),
     /// Say how each save of a file was understood.
+    #[command(after_help = "Example:\n  syncline why notes/a.txt")]
     Why {
         /// The file.
         file: PathBuf,
@@ -159,7 +168,7 @@ pub enum Verb {
         shell: clap_complete::Shell,
     },
     /// Write the manual pages into a folder.
-    #[command(hide = true)]
+    #[command(hide = true, after_help = "Example:\n  syncline man-pages /usr/share/man/man1")]
     ManPages {
         /// The folder; made if it is missing.
         dir: PathBuf,

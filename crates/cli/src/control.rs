@@ -23,8 +23,8 @@ fn socket_in(state: &Path) -> PathBuf {
     state.join("control.sock")
 }
 
-/// Answers questions about a hub until it closes. `facts` are what only the program knows (addresses); `nudge`
-/// has it read its tokens.
+/// Answers questions about a hub until it closes. `facts` are what only the program knows (addresses, the link);
+/// `nudge` has it read its tokens.
 pub fn listen(
     state: &Path,
     hub: Hub,
@@ -92,6 +92,8 @@ async fn answer(stream: UnixStream, hub: &Hub, facts: Value, nudge: Option<&Nudg
             status["documents"] = json!(hub.document_paths().len());
             status["in_memory"] = json!(hub.live_documents());
             status["unsettled"] = json!(hub.unsettled());
+            status["file_system"] = json!(hub.probe().file_system);
+            status["file_events"] = json!(hub.probe().events);
             status["missing_files"] = json!(hub.missing_files());
             status["held_deletions"] = json!(hub.is_braked());
             status

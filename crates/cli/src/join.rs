@@ -1,6 +1,6 @@
 //! `syncline join`: a hub that dials.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::BufRead;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +10,7 @@ use syncline_net::{JoinEvent, NetError, keep_joined};
 use syncline_protocol::JoinLink;
 use syncline_protocol::replica::LinkEvent;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::failure::Failure;
 use crate::state_dir::{StateDir, root_of};
@@ -19,13 +20,15 @@ use crate::{control, progress, report, serve};
 const LOOK: Duration = Duration::from_millis(20);
 /// The longest link that is read, in bytes.
 const MAX_LINK: u64 = 16 << 10;
-/// If nothing moves for so long, files that are still missing cannot be written here.
+/// If nothing moves for so long, it is said that files are missing; they are waited for all the same.
 const STUCK: Duration = Duration::from_secs(10);
 
 /// Runs until interrupted.
 pub async fn run(link: &str, dir: &Path, policy: Policy, json: bool) -> Result<(), Failure> {
     let link = if link == "-" { read_link(std::io::stdin().lock())? } else { link.to_owned() };
-    let link = JoinLink::parse(&link).map_err(|error| Failure::usage(error.to_string(), ""))?;
+    let link = JoinLink::parse(&link).map_err(|error| {
+        Failure::usage(error.to_string(), "give the link that `syncline serve` printed, in quotes")
+    })?;
     if let Some(document) = link.document() {
         return Err(Failure::usage(
             format!(
@@ -60,8 +63,8 @@ pub async fn run(link: &str, dir: &Path, policy: Policy, json: bool) -> Result<(
     let hub = state.open_hub(None, true, policy).await?;
     let events = hub.events();
     let place = link.place();
-    let facts = json!({"role": "joined", "peer": place});
-    control::listen(state.path(), hub.clone(), move || facts.clone(), None);
+    let (facts, known) = watch::channel(json!({"role": "joined", "peer": place, "link": "connecting"}));
+    control::listen(state.path(), hub.clone(), move || known.borrow().clone(), None);
     let (stop, stopped) = watch::channel(false);
     let (link_events, told) = mpsc::channel(256);
     let dialing = tokio::spawn(keep_joined(hub.clone(), link, link_events, stopped));
@@ -80,8 +83,8 @@ pub async fn run(link: &str, dir: &Path, policy: Policy, json: bool) -> Result<(
             root.display()
         );
     }
-    let talking = talk(hub.clone(), told, json, root.display().to_string());
-    let told = serve::tell_until_interrupted(events, json);
+    let talking = Talk::new(hub.clone(), facts, json, root.display().to_string()).until_the_end(told);
+    let told = serve::tell_until_interrupted(events, json, serve::interrupted()?);
     tokio::select! {
         () = ended => {}
         () = talking => {}
@@ -112,31 +115,73 @@ fn count_files(root: &Path) -> usize {
 }
 
 /// Tells how the connection fares; with a bar for the first synchronisation.
-async fn talk(hub: Hub, mut told: mpsc::Receiver<JoinEvent>, json: bool, dir: String) {
-    let bar = progress::bar("Synchronising", json);
-    let mut complete = false;
-    while let Some(event) = told.recv().await {
+struct Talk {
+    hub: Hub,
+    /// What `syncline status` is told.
+    facts: watch::Sender<Value>,
+    json: bool,
+    dir: String,
+    bar: indicatif::ProgressBar,
+    /// All of the other side's history was here once, and every file stood where it should.
+    complete: bool,
+    /// What was still missing, and since when it is that: from the synchronisation until every file is written.
+    waiting: Option<Waiting>,
+}
+
+struct Waiting {
+    unsettled: usize,
+    missing: usize,
+    since: Instant,
+    /// It was said that files are missing.
+    said: bool,
+}
+
+impl Talk {
+    fn new(hub: Hub, facts: watch::Sender<Value>, json: bool, dir: String) -> Talk {
+        let bar = progress::bar("Synchronising", json);
+        Talk { hub, facts, json, dir, bar, complete: false, waiting: None }
+    }
+
+    async fn until_the_end(mut self, mut told: mpsc::Receiver<JoinEvent>) {
+        loop {
+            tokio::select! {
+                event = told.recv() => match event {
+                    Some(event) => self.event(event),
+                    // The dialing ended; whoever started it knows why.
+                    None => std::future::pending().await,
+                },
+                () = tokio::time::sleep(LOOK), if self.waiting.is_some() => self.look(),
+            }
+        }
+    }
+
+    fn link(&self, state: &str) {
+        self.facts.send_modify(|facts| facts["link"] = json!(state));
+    }
+
+    fn event(&mut self, event: JoinEvent) {
+        let json = self.json;
         match event {
             JoinEvent::Link(LinkEvent::Progress { done, total }) => {
-                bar.set_length(total);
-                bar.set_position(done);
+                self.bar.set_length(total);
+                self.bar.set_position(done);
             }
             JoinEvent::Link(LinkEvent::Synced { .. }) => {
-                let unwritten = if complete { 0 } else { wait_for_files(&hub, &bar).await };
-                bar.finish_and_clear();
-                if json {
-                    let line = json!({"synced": true, "documents": hub.document_paths().len(), "dir": dir, "unwritten": unwritten, "again": complete});
-                    report::json_line(&line);
-                } else if !complete {
-                    println!("Complete: {} files.", hub.document_paths().len());
+                self.link("up, in step");
+                if self.complete {
+                    self.tell_complete(true);
+                } else if self.waiting.is_none() {
+                    let (unsettled, missing) = (usize::MAX, usize::MAX);
+                    self.waiting = Some(Waiting { unsettled, missing, since: Instant::now(), said: false });
+                    self.look();
                 }
-                complete = true;
             }
             JoinEvent::Link(LinkEvent::Connected { name, .. }) => {
+                self.link("up");
                 if json {
                     report::json_line(&json!({"event": "connected", "folder": name}));
                 } else {
-                    bar.suspend(|| println!("Connected to {}.", report::safe(&name)));
+                    self.bar.suspend(|| println!("Connected to {}.", report::safe(&name)));
                 }
             }
             JoinEvent::Link(LinkEvent::DocumentRefused { doc, error }) => {
@@ -150,35 +195,55 @@ async fn talk(hub: Hub, mut told: mpsc::Receiver<JoinEvent>, json: bool, dir: St
             }
             JoinEvent::Link(LinkEvent::ContentMissing { .. }) => {}
             JoinEvent::Disconnected { why, retry_in } => {
+                self.link(&format!("down ({why})"));
                 if json {
                     let retry = retry_in.as_millis() as u64;
                     report::json_line(&json!({"event": "disconnected", "why": why, "retry_ms": retry}));
                 } else {
-                    bar.suspend(|| println!("No connection ({why}); editing goes on."));
+                    self.bar.suspend(|| println!("No connection ({why}); editing goes on."));
                 }
             }
         }
     }
-    // The dialing ended; whoever started it knows why.
-    std::future::pending::<()>().await;
-}
 
-/// Waits until every file stands where it should; gives how many cannot be written here.
-async fn wait_for_files(hub: &Hub, bar: &indicatif::ProgressBar) -> usize {
-    let mut last = (usize::MAX, usize::MAX);
-    let mut moved = tokio::time::Instant::now();
-    loop {
-        let now = (hub.unsettled(), hub.missing_files());
-        if now == (0, 0) {
-            return 0;
+    /// Looks whether every file stands where it should.
+    fn look(&mut self) {
+        let Some(waiting) = &mut self.waiting else { return };
+        let (unsettled, missing) = (self.hub.unsettled(), self.hub.missing_files());
+        if (unsettled, missing) == (0, 0) {
+            self.waiting = None;
+            self.tell_complete(false);
+            return;
         }
-        if now != last {
-            last = now;
-            moved = tokio::time::Instant::now();
-            bar.set_position(bar.length().unwrap_or_default().saturating_sub(now.1 as u64));
-        } else if moved.elapsed() > STUCK {
-            return now.1;
+        if (unsettled, missing) != (waiting.unsettled, waiting.missing) {
+            (waiting.unsettled, waiting.missing, waiting.since) = (unsettled, missing, Instant::now());
+            self.bar.set_position(self.bar.length().unwrap_or_default().saturating_sub(missing as u64));
+        } else if waiting.since.elapsed() > STUCK && !waiting.said {
+            waiting.said = true;
+            self.bar.finish_and_clear();
+            if self.json {
+                report::json_line(&json!({
+                    "event": "incomplete", "dir": self.dir, "unwritten": missing, "unsettled": unsettled,
+                }));
+            } else {
+                println!(
+                    "Not complete: {} files cannot be written here; `syncline status` tells more.",
+                    missing.max(unsettled)
+                );
+            }
         }
-        tokio::time::sleep(LOOK).await;
+    }
+
+    fn tell_complete(&mut self, again: bool) {
+        self.complete = true;
+        self.bar.finish_and_clear();
+        let documents = self.hub.document_paths().len();
+        if self.json {
+            report::json_line(&json!({
+                "synced": true, "documents": documents, "dir": self.dir, "unwritten": 0, "again": again,
+            }));
+        } else if !again {
+            println!("Complete: {documents} files.");
+        }
     }
 }

@@ -19,7 +19,7 @@ use crate::args::{LocalArgs, Way};
 use crate::control;
 use crate::failure::Failure;
 use crate::local::teller::Teller;
-use crate::state_dir::{Opened, StateDir, open_folder, root_of};
+use crate::state_dir::{Opened, StateDir, open_folder, root_made};
 
 /// What a document begins with if nobody has one.
 const INITIAL: &str = "Hello.\nThis document is shared by everybody who runs `syncline local` here.\nEdit it with any program: every save is merged into everybody's copy.\n";
@@ -102,7 +102,7 @@ impl Shared {
     async fn open(args: &LocalArgs, name: &Name) -> Result<Shared, Failure> {
         let fail = |what: String| Failure::usage(format!("{}: {what}", args.dir.display()), "name a folder");
         std::fs::create_dir_all(&args.dir).map_err(|error| fail(error.to_string()))?;
-        let (root, only) = root_of(&args.dir)?;
+        let (root, only) = root_made(&args.dir)?;
         if only.is_some() {
             return Err(fail("it is a file".to_owned()));
         }

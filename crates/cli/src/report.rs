@@ -88,6 +88,7 @@ fn as_json(event: &HubEvent) -> Value {
         HubEvent::Held { path } => json!({"event": "held", "path": path}),
         HubEvent::Trouble { path, what } => json!({"event": "trouble", "path": path, "what": what}),
         HubEvent::Brake { files, why } => json!({"event": "brake", "files": files, "why": why}),
+        HubEvent::Polled { file_system } => json!({"event": "polled", "file_system": file_system}),
         HubEvent::WatchLimit { hint } => json!({"event": "watch_limit", "hint": hint}),
     }
 }
@@ -119,6 +120,11 @@ fn as_text(event: &HubEvent) -> Option<String> {
         HubEvent::Brake { files, why } => format!(
             "{files} files vanished at once ({why}): not passed on. `syncline deletions pass-on` if that is meant, `syncline deletions take-back` to write them again"
         ),
+        HubEvent::Polled { file_system } => {
+            format!(
+                "{file_system} does not tell of changes by others: the folder is looked at every few seconds"
+            )
+        }
         HubEvent::WatchLimit { hint } => format!("the system's limit of watched folders is reached; {hint}"),
     })
 }

@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::args::Secure;
 use crate::failure::Failure;
-use crate::state_dir::{StateDir, root_of, state_path};
+use crate::state_dir::{StateDir, root_made, state_path};
 use crate::{control, progress, protection, reload, report};
 
 /// Where to listen if nothing is said.
@@ -36,7 +36,7 @@ pub async fn run(
             Failure::usage(error.to_string(), hint)
         })?;
     }
-    let (root, only) = root_of(path)?;
+    let (root, only) = root_made(path)?;
     let state = StateDir::open(&root)?;
     let listener = bind(listen)?;
     let lines = diffsync.map(|address| bind_to(address, "--diffsync")).transpose()?;
@@ -68,8 +68,10 @@ pub async fn run(
         tokio::spawn(syncline_net::serve_lines(lines, hub.clone(), entrance.clone(), stopped.clone()));
     }
     let serving = tokio::spawn(syncline_net::serve(listener, hub.clone(), entrance, stopped));
+    // Whoever hears that it is ready may end it at once.
+    let interrupted = interrupted()?;
     spoken.tell(&root, hub.document_paths().len(), json);
-    tell_until_interrupted(events, json).await?;
+    tell_until_interrupted(events, json, interrupted).await?;
     stop.send_replace(true);
     hub.close();
     match serving.await {
@@ -210,8 +212,8 @@ pub async fn scan(hub: &Hub, json: bool) -> Result<(), Failure> {
 pub async fn tell_until_interrupted(
     mut events: broadcast::Receiver<HubEvent>,
     json: bool,
+    interrupted: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    let interrupted = interrupted()?;
     tokio::pin!(interrupted);
     loop {
         tokio::select! {

@@ -163,12 +163,10 @@ fn machine_name() -> String {
     }
 }
 
-/// The folder that a path is about, and the file in it if the path is one.
-pub fn root_of(path: &Path) -> Result<(PathBuf, Option<RelPath>), Failure> {
-    let fail =
-        |what: String| Failure::usage(format!("{}: {what}", path.display()), "name a folder or a file");
+/// The folder that a path is about, and the file in it if the path is one; made if there is none: `todo.txt` is a
+/// file, `notes` a folder.
+pub fn root_made(path: &Path) -> Result<(PathBuf, Option<RelPath>), Failure> {
     if !path.exists() {
-        // `serve todo.txt` makes the file, `serve notes/` the folder.
         let made = if path.extension().is_some() {
             path.parent()
                 .filter(|parent| !parent.as_os_str().is_empty())
@@ -177,8 +175,17 @@ pub fn root_of(path: &Path) -> Result<(PathBuf, Option<RelPath>), Failure> {
         } else {
             fs::create_dir_all(path)
         };
-        made.map_err(|error| fail(error.to_string()))?;
+        made.map_err(|error| {
+            Failure::usage(format!("{}: {error}", path.display()), "name a folder or a file")
+        })?;
     }
+    root_of(path)
+}
+
+/// The folder that a path is about, and the file in it if the path is one.
+pub fn root_of(path: &Path) -> Result<(PathBuf, Option<RelPath>), Failure> {
+    let fail =
+        |what: String| Failure::usage(format!("{}: {what}", path.display()), "name a folder or a file");
     let path = path.canonicalize().map_err(|error| fail(error.to_string()))?;
     if path.is_dir() {
         return Ok((path, None));

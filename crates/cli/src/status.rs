@@ -31,13 +31,19 @@ pub async fn run(path: &Path, json: bool) -> Result<(), Failure> {
             ("listen", "listens at"),
             ("diffsync", "diff-sync at"),
             ("peer", "joined to"),
-            ("state", "link"),
+            ("link", "link:"),
         ] {
             if let Some(value) = status.get(name).and_then(Value::as_str) {
                 println!("  {label} {}", safe(value));
             }
         }
         println!("  {} documents, {} not in step yet", number("documents"), number("unsettled"));
+        if status["file_events"] == json!(false) {
+            println!(
+                "  its file system ({}) tells of no changes: looked at every few seconds",
+                safe(status["file_system"].as_str().unwrap_or_default())
+            );
+        }
         if status["held_deletions"] == json!(true) {
             println!("  many deletions are held back: `syncline deletions pass-on` or `take-back`");
         }

@@ -3,6 +3,17 @@
 /// At most this many deletions never brake, whatever share of the folder they are.
 pub const FEW: usize = 20;
 
+/// What a directory is to git.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GitState {
+    /// No repository.
+    Absent,
+    /// A repository.
+    Quiet,
+    /// A repository whose index is locked: a checkout, rebase or commit is under way.
+    AtWork,
+}
+
 /// What is known about a burst of deletions, before it is passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BrakeInput {

@@ -148,11 +148,11 @@ pub trait Folder: Send + std::marker::Sync + 'static {
     /// [`DiskError::WatchLimit`] when no watch at all is possible.
     fn watch(&self) -> Result<Box<dyn Watch>, DiskError>;
 
-    /// Whether a directory (`None`: the root) holds a `.git`: the brake asks before it lets a burst pass.
+    /// Whether a directory (`None`: the root) is a git repository: the brake asks before it lets a burst pass.
     ///
     /// # Errors
     /// [`DiskError::Io`].
-    fn git_present(&self, dir: Option<&RelPath>) -> Result<bool, DiskError>;
+    fn git_state(&self, dir: Option<&RelPath>) -> Result<GitState, DiskError>;
 
     /// What the file system can do. Tried once and remembered.
     fn probe(&self) -> Probe;

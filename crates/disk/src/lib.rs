@@ -27,7 +27,7 @@ mod saving;
 mod stat;
 mod text;
 
-pub use brake::{Brake, BrakeInput, BrakeReason, FEW, brake};
+pub use brake::{Brake, BrakeInput, BrakeReason, FEW, GitState, brake};
 pub use clash::{CaseRule, clash_key};
 pub use error::DiskError;
 pub use file_bytes::{FileBytes, Pieces};

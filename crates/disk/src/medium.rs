@@ -3,7 +3,7 @@
 //! The algorithms exist once, above this trait. Below it stand the kernel and a file system in memory
 //! that can lose power, so the same order of fsyncs is proved on the one and used on the other.
 
-use crate::{DiskError, FileStat, Probe, RelPath, Watch};
+use crate::{DiskError, FileStat, GitState, Probe, RelPath, Watch};
 use rustix::io::Errno;
 
 /// A moment inside an operation at which a test lets somebody else act.
@@ -102,8 +102,8 @@ pub trait Medium: Send + std::marker::Sync + 'static {
     fn set_mode(&self, dir: &Self::Dir, name: &str, mode: u32) -> Result<(), Errno>;
     /// Whether we may write the file.
     fn may_write(&self, dir: &Self::Dir, name: &str) -> Result<(), Errno>;
-    /// Whether the directory has a `.git`.
-    fn has_git(&self, dir: &Self::Dir) -> Result<bool, Errno>;
+    /// Whether the directory has a `.git`, and git is at work there.
+    fn git_state(&self, dir: &Self::Dir) -> Result<GitState, Errno>;
     /// Whether the root is still where it was.
     fn root_alive(&self) -> Result<(), DiskError>;
     /// The time in nanoseconds since 1970, to compare with ctimes.

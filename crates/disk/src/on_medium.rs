@@ -215,10 +215,10 @@ impl<M: Medium> Folder for OnMedium<M> {
     fn watch(&self) -> Result<Box<dyn Watch>, DiskError> {
         self.medium.watch()
     }
-    fn git_present(&self, dir: Option<&RelPath>) -> Result<bool, DiskError> {
-        match self.medium.open_dir(dir).and_then(|open| self.medium.has_git(&open)) {
-            Ok(present) => Ok(present),
-            Err(Errno::NOENT) => Ok(false),
+    fn git_state(&self, dir: Option<&RelPath>) -> Result<GitState, DiskError> {
+        match self.medium.open_dir(dir).and_then(|open| self.medium.git_state(&open)) {
+            Ok(state) => Ok(state),
+            Err(Errno::NOENT) => Ok(GitState::Absent),
             Err(e) => Err(DiskError::Io {
                 doing: "looking for .git in",
                 path: dir.map_or_else(|| "the root".to_owned(), RelPath::to_string),

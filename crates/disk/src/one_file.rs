@@ -135,8 +135,8 @@ impl<F: Folder> Folder for OneFile<F> {
         Ok(Box::new(OneFileWatch { watch: self.folder.watch()?, here, there }))
     }
 
-    fn git_present(&self, dir: Option<&RelPath>) -> Result<bool, DiskError> {
-        dir.map_or_else(|| self.folder.git_present(None), |_| Ok(false))
+    fn git_state(&self, dir: Option<&RelPath>) -> Result<GitState, DiskError> {
+        dir.map_or_else(|| self.folder.git_state(None), |_| Ok(GitState::Absent))
     }
 
     fn probe(&self) -> Probe {

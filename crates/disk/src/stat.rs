@@ -81,17 +81,30 @@ pub struct Entry {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContentHash([u8; 32]);
 
+/// From this length on, in bytes, several cores are faster at a block than one.
+const PARALLEL: usize = 256 << 10;
+
+fn add(hasher: &mut blake3::Hasher, block: &[u8]) {
+    if block.len() < PARALLEL {
+        hasher.update(block);
+    } else {
+        hasher.update_rayon(block);
+    }
+}
+
 impl ContentHash {
     /// The hash of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(*blake3::hash(bytes).as_bytes())
+        let mut hasher = blake3::Hasher::new();
+        add(&mut hasher, bytes);
+        Self(*hasher.finalize().as_bytes())
     }
 
     /// The hash of bytes that are in many pieces.
     pub fn of_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut hasher = blake3::Hasher::new();
         let done: Result<(), std::convert::Infallible> = blocks(pieces, |block| {
-            hasher.update(block);
+            add(&mut hasher, block);
             Ok(())
         });
         match done {

@@ -1,6 +1,7 @@
 //! The task of one live document: it alone touches the document, records before it tells, and keeps the
 //! document's file in step (see `file`).
 
+mod damaged;
 pub(crate) mod lent;
 
 use std::ops::Range;
@@ -19,7 +20,7 @@ use crate::diffsync::{self, DiffCommand, Tip};
 use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::file::FileSession;
-use crate::hub::Hub;
+use crate::hub::{Hub, is_save};
 use crate::policy::{self, Policy};
 
 /// How many commands are taken up together and share one commit.
@@ -52,10 +53,30 @@ pub(crate) struct TextAt {
 pub(crate) struct Edited {
     /// The version of its maker: what they saw, and the edit.
     pub version: Version,
-    /// The document's version after it.
+    /// The same, for elsewhere. Never the document's version: whoever names that one as what they saw takes out
+    /// what others wrote meanwhile.
     pub heads: Heads,
     /// Whether others' changes lie between what the maker saw and the document.
     pub merged: bool,
+}
+
+impl Edited {
+    /// As the result of a request: the answer to its repetition.
+    fn encode(&self) -> Vec<u8> {
+        [vec![u8::from(self.merged)], self.heads.encode()].concat()
+    }
+
+    /// Whether it was merged, and its version, from [`Edited::encode`].
+    pub fn read(result: &[u8]) -> Option<(bool, Heads)> {
+        let (merged, heads) = result.split_first()?;
+        Some((*merged != 0, Heads::decode(heads).ok()?))
+    }
+
+    /// The answer that was given the first time. `None` if it is not one of this document's.
+    fn decode(result: &[u8], document: &Document) -> Option<Edited> {
+        let (merged, heads) = Edited::read(result)?;
+        Some(Edited { version: document.local(&heads).ok()?, heads, merged })
+    }
 }
 
 /// What makes a repeated edit one edit.
@@ -107,6 +128,8 @@ pub(crate) struct DocumentTask {
     /// The document, while its text is being written.
     lent: Option<Arc<Document>>,
     pub file: FileSession,
+    /// When what the journal had of it was set aside.
+    set_aside_at: Option<Instant>,
     /// Held while the file is being brought in step.
     permit: Option<OwnedSemaphorePermit>,
     last_used: Instant,
@@ -151,7 +174,7 @@ impl Loaded {
             // Of two that are alike that policy takes one away as well, and it may be the other one.
             return;
         }
-        let copies = self.document.repeated_rewrites(before, new, |meta| &*meta.channel == "file");
+        let copies = self.document.repeated_rewrites(before, new, |meta| is_save(&meta.channel));
         if !copies.is_empty() {
             let meta = Meta { author: "syncline".into(), channel: "policy".into(), time_ms: hub.now_ms() };
             let done = self.document.edit(&copies, hub.agent(), &meta);
@@ -179,6 +202,7 @@ impl DocumentTask {
             loaded: None,
             lent: None,
             file,
+            set_aside_at: None,
             permit: None,
             last_used: Instant::now(),
             idle: IDLE,
@@ -280,28 +304,29 @@ impl DocumentTask {
                     Ok((reader.document(id)?, reader.file(id)?, intent))
                 })
                 .await?;
-            let damaged = |what: String| HubError::Damaged { doc: id.to_string(), what };
+            let (document, stored) = match damaged::decode(&stored) {
+                Ok(document) => (document, stored),
+                Err(what) => {
+                    self.set_aside(what).await?;
+                    (Document::new(), syncline_store::Loaded::default())
+                }
+            };
+            let known = self.set_aside_at.is_none();
+            let (file, intent) = (file.filter(|_| known), intent.filter(|_| known));
+            if let Err(error) = self.file.restore(file.as_deref(), intent.as_deref(), &document) {
+                self.forget_file_state(&error.to_string()).await?;
+            }
             let mut loaded = Loaded {
-                document: Document::new(),
+                document,
                 tip: None,
                 recorded: 0,
                 judged: Version::root(),
                 since_snapshot: stored.batches.iter().map(Vec::len).sum(),
                 snapshot_len: stored.snapshot.as_ref().map_or(0, Vec::len),
             };
-            if let Some(snapshot) = &stored.snapshot {
-                loaded.document = Document::decode(snapshot).map_err(|error| damaged(error.to_string()))?;
-            }
-            for batch in &stored.batches {
-                let batch = EventBatch::decode(batch).map_err(|error| damaged(error.to_string()))?;
-                loaded.document.merge(&batch).map_err(|error| damaged(error.to_string()))?;
-            }
             loaded.document.release();
             loaded.recorded = loaded.document.events();
             loaded.judged = loaded.document.version().clone();
-            self.file
-                .restore(file.as_deref(), intent.as_deref(), &loaded.document)
-                .map_err(|error| damaged(error.to_string()))?;
             if let Some(rested) = self.hub.0.resting.wake(id) {
                 self.file.recall(&rested);
             }
@@ -325,6 +350,11 @@ impl DocumentTask {
         for command in together.drain(..) {
             if let Err(error) = self.load().await {
                 command.refuse(&error);
+                continue;
+            }
+            if command.is_about_the_text() && self.lacks_history() {
+                let what = "its history is on its way from the other machines".to_owned();
+                command.refuse(&HubError::Damaged { doc: self.id.to_string(), what });
                 continue;
             }
             match self.earlier(&command, &extra).await {
@@ -412,16 +442,15 @@ impl DocumentTask {
                     tip.note(&before, &applied.effect, document);
                 }
                 let applied = applied.map_err(|error| HubError::BadPosition { what: error.to_string() });
-                if let (Ok(applied), Some(Request { key, records })) = (&applied, request) {
-                    let result = document.portable(&applied.version).encode();
-                    extra.push(Record::Request { key, result });
+                let edited = applied.map(|applied| {
+                    let heads = document.portable(&applied.version);
+                    Edited { version: applied.version, heads, merged }
+                });
+                if let (Ok(edited), Some(Request { key, records })) = (&edited, request) {
+                    extra.push(Record::Request { key, result: edited.encode() });
                     extra.extend(records);
                 }
-                waiting.push(Box::new(move |committed, document| {
-                    let heads = document.portable(document.version());
-                    let done = applied.map(|applied| Edited { version: applied.version, heads, merged });
-                    drop(reply.send(committed.and(done)));
-                }));
+                waiting.push(Box::new(move |committed, _| drop(reply.send(committed.and(edited)))));
             }
             Command::Reinstate { conflict, reply } => {
                 let done = policy::reinstate(&hub, document, &conflict);
@@ -550,9 +579,7 @@ impl DocumentTask {
 fn repeat(command: Command, result: Vec<u8>, waiting: &mut Vec<Waiting>) {
     let Command::Edit { reply, .. } = command else { return };
     waiting.push(Box::new(move |committed, document| {
-        let version = Heads::decode(&result).ok().and_then(|heads| document.local(&heads).ok());
-        let heads = document.portable(document.version());
-        let edited = version.ok_or(HubError::BadBase).map(|version| Edited { version, heads, merged: false });
+        let edited = Edited::decode(&result, document).ok_or(HubError::BadBase);
         drop(reply.send(committed.and(edited)));
     }));
 }

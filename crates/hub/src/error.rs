@@ -1,7 +1,7 @@
 //! Why a hub refused or failed.
 
 use std::sync::Arc;
-use syncline_disk::DiskError;
+use syncline_disk::{DiskError, PathError};
 use syncline_engine::{EventId, MergeError};
 use syncline_store::StoreError;
 
@@ -32,6 +32,9 @@ pub enum HubError {
         /// The path asked for.
         name: String,
     },
+    /// A peer gives a file a name that no file in a folder can have.
+    #[error("{0}")]
+    BadName(PathError),
     /// The document is not text.
     #[error("{path} is not text")]
     NotText {

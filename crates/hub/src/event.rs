@@ -70,6 +70,12 @@ pub enum HubEvent {
         /// Its path.
         path: String,
     },
+    /// This folder's file system does not tell of others' changes (a network or FUSE mount): it is looked at again
+    /// and again instead, which notices them later.
+    Polled {
+        /// What the file system is called.
+        file_system: String,
+    },
     /// Something cannot be done now; it is tried again, and nothing is lost.
     Trouble {
         /// About which path, if one.

@@ -103,9 +103,9 @@ impl DocumentTask {
         false
     }
 
-    /// Not while a mass deletion waits for a decision, and not before the peer's history is there.
+    /// Not while the folder itself is gone, and not before the peer's history is there.
     pub fn file_may_act(&self) -> bool {
-        *self.hub.0.gate.borrow() && !self.hub.0.braked.load(Ordering::Relaxed)
+        *self.hub.0.gate.borrow() && !self.hub.0.root_gone.load(Ordering::Relaxed)
     }
 
     /// What the catalogue wants at the path, if this document has a file here.

@@ -6,14 +6,13 @@
 mod leftovers;
 mod spelling;
 mod startup;
+mod vanishing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use syncline_disk::{
-    Brake, BrakeInput, ContentHash, Decoded, DisplacedId, FileKind, FileStat, Hint, LineEndings, Reading,
-    RelPath, Watch, What, brake,
+    ContentHash, Decoded, DisplacedId, FileKind, FileStat, Hint, LineEndings, Reading, RelPath, Watch, What,
 };
 use syncline_engine::catalogue::{Catalogue, Content, DocId, Field, Form, Kind, Life, Write};
 use syncline_engine::{AgentId, Document, Edit, Heads};
@@ -34,6 +33,7 @@ use crate::mirror::{
 use leftovers::Leftovers;
 use spelling::Spelling;
 use startup::Missing;
+pub(crate) use vanishing::Vanished;
 
 /// A new file is taken up when nothing has happened to it for this long: temporaries are gone by then.
 const NEW_FILE_AGE: Duration = Duration::from_millis(100);
@@ -41,8 +41,6 @@ const NEW_FILE_AGE: Duration = Duration::from_millis(100);
 const RENAME_WAIT: Duration = Duration::from_millis(3000);
 /// So many renames that are under way are remembered; of more, the inode tells.
 const MAX_MOVES: usize = 4_096;
-/// Files that vanish within this time of each other are judged together (the brake).
-const VANISH_TOGETHER: Duration = Duration::from_millis(200);
 /// Everything is listed and compared this often, and after lost events: what events missed heals.
 const RESCAN: Duration = Duration::from_secs(300);
 /// After a failure that may pass (a full disk), the next try.
@@ -61,18 +59,11 @@ pub(crate) enum FolderCommand {
     /// Say when the first scan is done.
     Scanned { reply: oneshot::Sender<Result<(), HubError>> },
     /// A document's file has been missing for the grace period.
-    Vanished { doc: DocId, path: RelPath, stat: FileStat, seen: Heads, hash: [u8; 32] },
+    Vanished { doc: DocId, vanished: Vanished },
     /// Something that is no document's file may be at this path.
     LookAt { path: RelPath },
     /// What to do about a held mass deletion.
     DecideBrake { pass_on: bool, reply: oneshot::Sender<Result<usize, HubError>> },
-}
-
-struct Vanished {
-    path: RelPath,
-    stat: FileStat,
-    seen: Heads,
-    hash: [u8; 32],
 }
 
 pub(crate) struct FolderTask {
@@ -140,8 +131,7 @@ impl FolderTask {
                 batch = hints.recv() => match batch {
                     Some(batch) => self.hints(batch).await,
                     None => {
-                        self.hub.tell(HubEvent::Brake { files: 0, why: "the folder itself is gone".to_owned() });
-                        self.hub.0.braked.store(true, Ordering::Relaxed);
+                        self.root_gone();
                         hints = never();
                     }
                 },
@@ -149,7 +139,7 @@ impl FolderTask {
                     gate_open = *gate.borrow_and_update();
                     self.scan_at = Some(Instant::now());
                 }
-                // The peer did not come: go on alone (docs/decisions/0005).
+                // The peer did not come: go on alone (docs/decisions/0016).
                 () = &mut waited, if !gate_open => hub.peer_synced(),
                 () = tokio::time::sleep_until(wake) => {}
             }
@@ -216,10 +206,7 @@ impl FolderTask {
             FolderCommand::Scanned { reply } => self.waiting_for_scan.push(reply),
             FolderCommand::Resolve => self.resolve_all(),
             FolderCommand::Vanished { doc, .. } if self.hub.0.keeps_files => self.recreate(doc),
-            FolderCommand::Vanished { doc, path, stat, seen, hash } => {
-                self.vanished.insert(doc, Vanished { path, stat, seen, hash });
-                self.judge_at = Some(Instant::now() + VANISH_TOGETHER);
-            }
+            FolderCommand::Vanished { doc, vanished } => self.miss(doc, vanished),
             FolderCommand::LookAt { path } => drop(self.new.insert(path, Instant::now())),
             FolderCommand::DecideBrake { pass_on, reply } => {
                 drop(reply.send(self.decide_brake(pass_on).await))
@@ -263,7 +250,16 @@ impl FolderTask {
         self.catalogue.merge_vector(&vector);
         let mut records: Vec<Record> = kept.iter().cloned().map(Record::Catalogue).collect();
         records.push(Record::Vector(vector.clone()));
-        self.commit(records, &kept, &vector).await
+        self.commit(records, &kept, &vector).await?;
+        for write in &kept {
+            if let Field::Path(path) = &write.field
+                && RelPath::parse(path).is_ok_and(|path| syncline_disk::is_refused_from_network(&path))
+            {
+                let what = "a peer shares a file of this name, which is not written here".to_owned();
+                self.hub.tell(HubEvent::Trouble { path: path.clone(), what });
+            }
+        }
+        Ok(())
     }
 
     /// Two living documents at one path: the hub that others dial resolves it (docs/decisions/0008).
@@ -315,10 +311,7 @@ impl FolderTask {
         for Hint { path, what } in batch {
             match (path, what) {
                 (repository, What::GitActivity) => self.hub.note_git(repository),
-                (_, What::RootGone) => {
-                    self.hub.0.braked.store(true, Ordering::Relaxed);
-                    self.hub.tell(HubEvent::Brake { files: 0, why: "the folder itself is gone".to_owned() });
-                }
+                (_, What::RootGone) => self.root_gone(),
                 (path, What::LimitReached { hint }) => {
                     self.hub.tell(HubEvent::WatchLimit { hint });
                     let _ = path;
@@ -456,6 +449,10 @@ impl FolderTask {
     /// Lists the whole folder: hands changed files to their documents, takes up new ones, and has missing
     /// ones missed.
     async fn scan(&mut self) -> Result<(), HubError> {
+        if !self.scanned && !self.hub.probe().events {
+            let file_system = self.hub.probe().file_system.clone();
+            self.hub.tell(HubEvent::Polled { file_system });
+        }
         // Before the intents are read: a save that begins later has its intent there before its temporary here.
         self.list_leftovers().await;
         let (states, intents) =
@@ -780,96 +777,6 @@ impl FolderTask {
         let hub = self.hub.clone();
         tokio::spawn(async move { hub.send(doc, Command::Revive).await });
     }
-
-    // ---- files that vanished ----
-
-    /// Decides about the files that have been missing for the grace period: renamed, deleted, or too many
-    /// at once.
-    async fn judge(&mut self) {
-        if self.vanished.is_empty() {
-            return;
-        }
-        // A new file with the inode of one of them is that one, renamed.
-        let candidates: Vec<RelPath> = self.new.keys().chain(self.renames.keys()).cloned().collect();
-        for path in candidates {
-            let at = path.clone();
-            let Ok(Some(stat)) = self.hub.on_disk(move |folder| folder.stat(&at)).await else { continue };
-            if let Some(doc) = self.doc_before(&path, &stat)
-                && let Some(vanished) = self.vanished.get(&doc)
-                && vanished.stat.kind == stat.kind
-            {
-                self.new.remove(&path);
-                self.renames.remove(&path);
-                self.rename(doc, &path).await;
-            }
-        }
-        let living = self.hub.catalogue().paths().count();
-        let root_present = self.hub.on_disk(|folder| folder.list(None)).await.is_ok();
-        let input = BrakeInput {
-            root_present,
-            git_vanished: false,
-            git_burst: self.hub.git_anywhere(),
-            files_before: living,
-            deleted: self.vanished.len(),
-        };
-        if let Brake::Stop(reason) = brake(&input) {
-            self.hub.0.braked.store(true, Ordering::Relaxed);
-            let why = format!("{reason:?}");
-            self.hub.tell(HubEvent::Brake { files: self.vanished.len(), why });
-            return;
-        }
-        self.delete_vanished().await;
-    }
-
-    async fn delete_vanished(&mut self) {
-        let mut vanished = std::mem::take(&mut self.vanished);
-        let paths: Vec<(DocId, RelPath)> =
-            vanished.iter().map(|(doc, gone)| (*doc, gone.path.clone())).collect();
-        for (doc, path) in paths {
-            // Only a sure "not there" is a deletion.
-            if !matches!(self.hub.on_disk(move |folder| folder.stat(&path)).await, Ok(None)) {
-                vanished.remove(&doc);
-                self.send_hint(doc, What::Metadata);
-            }
-        }
-        let mut fields = Vec::new();
-        for (doc, vanished) in &vanished {
-            let catalogue = self.hub.catalogue();
-            let Some(entry) = catalogue.get(doc).filter(|entry| entry.is_alive()) else { continue };
-            if entry.path().is_none_or(|path| path != vanished.path.as_str()) {
-                continue;
-            }
-            let opaque = matches!(entry.kind(), Some(Kind::Opaque | Kind::Link));
-            let life = Life::Deleted { seen: vanished.seen.clone(), hash: opaque.then_some(vanished.hash) };
-            fields.push((*doc, Field::Life(life)));
-        }
-        if fields.is_empty() {
-            return;
-        }
-        if let Err(error) = self.write(fields, Vec::new()).await {
-            self.hub.tell(HubEvent::Trouble { path: String::new(), what: error.to_string() });
-            self.vanished = vanished;
-            self.judge_at = Some(Instant::now() + Duration::from_secs(1));
-        }
-    }
-
-    /// Has a file that vanished written again.
-    fn recreate(&self, doc: DocId) {
-        let hub = self.hub.clone();
-        tokio::spawn(async move { hub.send(doc, Command::Recreate).await });
-    }
-
-    async fn decide_brake(&mut self, pass_on: bool) -> Result<usize, HubError> {
-        let count = self.vanished.len();
-        self.hub.0.braked.store(false, Ordering::Relaxed);
-        if pass_on {
-            self.delete_vanished().await;
-        } else {
-            std::mem::take(&mut self.vanished).into_keys().for_each(|doc| self.recreate(doc));
-        }
-        self.scan_at = Some(Instant::now());
-        Ok(count)
-    }
 }
 
 /// What is recorded of a file that becomes a document.
@@ -900,7 +807,8 @@ impl NewFile<'_> {
                 if form != Form::default() {
                     fields.push((doc, Field::Form(form)));
                 }
-                let meta = self.hub.file_meta();
+                let git = self.hub.git_at_work(self.path);
+                let meta = if git { self.hub.git_meta() } else { self.hub.file_meta() };
                 // One insertion into an empty text cannot be refused.
                 if document.edit(&[Edit::insert(0, text)], self.hub.agent(), &meta).is_ok()
                     && document.events() > 0

@@ -20,6 +20,7 @@ use crate::feed::{ChangeFeed, Feeds};
 use crate::folder::{FolderCommand, FolderTask};
 use crate::founding::{self, Founding};
 use crate::mirror::OnDisk;
+use crate::peers::Peers;
 use crate::policy::Policy;
 use crate::resting::Resting;
 use crate::text_session::{Party, TextSession};
@@ -31,8 +32,16 @@ const VISITS: usize = 48;
 /// How many commands may wait for one document; who has more waits.
 const MAILBOX: usize = 256;
 
+/// The channel of what somebody saved in a file.
+const FILE: &str = "file";
+/// The channel of what git put into files: one labelled change of a checkout, however many files it writes.
+const GIT: &str = "git";
 /// git's files settle within this time after it last touched its index lock or HEAD.
 const GIT_WINDOW: Duration = Duration::from_millis(800);
+/// What git did is asked about when the files that vanished meanwhile are judged.
+const GIT_REMEMBERED: Duration = Duration::from_secs(60);
+/// So many repositories within one folder are told apart; in more, git counts as no git.
+const MAX_REPOSITORIES: usize = 1_024;
 
 /// What a hub needs to run.
 pub struct Options {
@@ -44,7 +53,7 @@ pub struct Options {
     pub only: Option<RelPath>,
     /// What the folder is called.
     pub name: String,
-    /// The folder has a peer elsewhere: differences found at the start wait for its history (docs/decisions/0005).
+    /// The folder has a peer elsewhere: differences found at the start wait for its history (docs/decisions/0016).
     pub joined: bool,
     /// What a new journal begins with. The document's file is kept: whoever deletes it gets it back.
     pub founding: Option<Founding>,
@@ -99,13 +108,16 @@ pub(crate) struct Inner {
     pub inodes: Mutex<HashMap<Inode, DocId>>,
     /// Open once differences found at the start may be entered.
     pub gate: watch::Sender<bool>,
-    /// A mass deletion was found: nothing is deleted or written again until somebody decides.
-    pub braked: AtomicBool,
+    pub peers: Peers,
+    /// A mass deletion was found: it is not passed on until somebody decides. Everything else goes on.
+    pub deletions_held: AtomicBool,
+    /// The folder itself is gone: no file is touched until somebody decides.
+    pub root_gone: AtomicBool,
     /// How often events of readers were lost: what seemed unread may have been read.
     losses: AtomicU64,
     /// Who read the files of documents that are not in memory.
     pub resting: Resting,
-    /// Repositories in which git is at work (`None`: the root's), each until when, since the hub's start.
+    /// Repositories in which git was lately at work (`None`: the root's), each when last, since the hub's start.
     git: Mutex<HashMap<Option<RelPath>, Duration>>,
     pub started: Instant,
     pub visits: Arc<Semaphore>,
@@ -143,6 +155,17 @@ pub(crate) struct Handle {
     pub commands: mpsc::Sender<Command>,
     /// Counts the document's durable versions.
     pub durable: watch::Receiver<u64>,
+}
+
+/// Whether a channel's changes are saves of files.
+pub(crate) fn is_save(channel: &str) -> bool {
+    channel == FILE || channel == GIT
+}
+
+impl Inner {
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -192,6 +215,7 @@ impl Hub {
         let files = reader.files()?.into_iter().chain(reader.intents()?).map(|(doc, _)| doc).collect();
         let (stored_id, joined_to) =
             (id_of(reader.as_ref(), "folder_id")?, id_of(reader.as_ref(), "joined_to")?);
+        let peers = Peers::read(reader.as_ref(), joined)?;
         let ignore = {
             let folder = folder.clone();
             workers.run(move || IgnoreRules::load(folder.as_ref())).await??
@@ -233,7 +257,9 @@ impl Hub {
             folder_commands,
             inodes: Mutex::default(),
             gate: watch::Sender::new(!joined),
-            braked: AtomicBool::new(false),
+            peers,
+            deletions_held: AtomicBool::new(false),
+            root_gone: AtomicBool::new(false),
             losses: AtomicU64::new(0),
             resting: Resting::default(),
             git: Mutex::default(),
@@ -282,7 +308,7 @@ impl Hub {
         let _ = closing.wait_for(|closing| *closing).await;
     }
 
-    /// This opening's agent: new each time (docs/decisions/0005).
+    /// This opening's agent: new each time (docs/decisions/0016).
     pub fn agent(&self) -> AgentId {
         self.0.agent
     }
@@ -317,6 +343,11 @@ impl Hub {
         self.0.only.is_some()
     }
 
+    /// What the folder's file system can do.
+    pub fn probe(&self) -> &Probe {
+        &self.0.probe
+    }
+
     /// Notable events from now on. A slow reader misses the oldest.
     pub fn events(&self) -> broadcast::Receiver<HubEvent> {
         self.0.events.subscribe()
@@ -335,6 +366,7 @@ impl Hub {
     /// A link has merged the peer's whole history: differences found at the start may be entered.
     pub fn peer_synced(&self) {
         self.0.gate.send_replace(true);
+        self.peer_heard();
     }
 
     /// Whether this hub makes one of two documents at one path.
@@ -375,12 +407,18 @@ impl Hub {
     /// Merges catalogue writes from a peer, which has told its whole vector with them. Durable on return.
     ///
     /// # Errors
+    /// [`HubError::BadName`] for a name that no file can have: nothing of the message is taken;
     /// [`HubError::StorageFull`], [`HubError::Store`].
     pub async fn merge_catalogue(
         &self,
         writes: Vec<Write>,
         vector: BTreeMap<AgentId, u64>,
     ) -> Result<(), HubError> {
+        for write in &writes {
+            if let Field::Path(path) = &write.field {
+                RelPath::parse(path).map_err(HubError::BadName)?;
+            }
+        }
         self.ask_folder(|reply| FolderCommand::Merge { writes, vector, reply }).await
     }
 
@@ -444,9 +482,9 @@ impl Hub {
         self.ask_folder(|reply| FolderCommand::DecideBrake { pass_on, reply }).await
     }
 
-    /// Whether a mass deletion is held and waits for a decision.
+    /// Whether a mass deletion is held, or the folder itself is gone, and a decision is waited for.
     pub fn is_braked(&self) -> bool {
-        self.0.braked.load(Ordering::Relaxed)
+        self.0.deletions_held.load(Ordering::Relaxed) || self.0.root_gone.load(Ordering::Relaxed)
     }
 
     /// Brings a deleted file back, as it was when it was deleted.
@@ -502,6 +540,12 @@ impl Hub {
         // In this order: who is woken looks the version up.
         lock(&self.0.heads).insert(doc, heads.clone());
         self.0.feeds.changed(doc, &heads);
+    }
+
+    /// What the journal had of a document was set aside: links ask their peers for it.
+    pub(crate) fn publish_nothing(&self, doc: DocId) {
+        lock(&self.0.heads).remove(&doc);
+        self.0.feeds.changed(doc, &Heads::default());
     }
 
     /// Merges a peer's events. Durable on return; gives the version after them.
@@ -675,6 +719,12 @@ impl Hub {
         self.0.listed.load(Ordering::Relaxed)
     }
 
+    /// Has the files looked at that are still to be judged by what is known of them since the hub before this one.
+    pub(crate) fn look_at_startup(&self) {
+        let waiting: Vec<DocId> = lock(&self.0.startup).iter().copied().collect();
+        waiting.into_iter().for_each(|doc| self.visit_to_look(doc));
+    }
+
     /// What was to be done about it failed: it is still to be looked at.
     pub(crate) fn put_startup(&self, doc: DocId) {
         lock(&self.0.startup).insert(doc);
@@ -713,11 +763,15 @@ impl Hub {
         waiting + (VISITS - self.0.visits.available_permits())
     }
 
-    /// Living documents that have no file here (yet, or because it cannot be written).
+    /// Living documents that have no file here (yet, or because it cannot be written). Not those whose names are
+    /// never written for a peer.
     pub fn missing_files(&self) -> usize {
         let present: BTreeSet<DocId> = lock(&self.0.inodes).values().copied().collect();
         let catalogue = self.catalogue();
-        let missing = catalogue.paths().filter(|(_, docs)| docs.iter().all(|doc| !present.contains(doc)));
+        let missing = catalogue.paths().filter(|(path, docs)| {
+            docs.iter().all(|doc| !present.contains(doc))
+                && !RelPath::parse(path).is_ok_and(|path| syncline_disk::is_refused_from_network(&path))
+        });
         missing.count()
     }
 
@@ -842,8 +896,14 @@ impl Hub {
         DocId(lock(&self.0.random).u128(..).to_be_bytes())
     }
 
+    /// Of what somebody saved in a file.
     pub(crate) fn file_meta(&self) -> Meta {
-        Meta { author: self.0.author.clone(), channel: "file".into(), time_ms: self.now_ms() }
+        Meta { author: self.0.author.clone(), channel: FILE.into(), time_ms: self.now_ms() }
+    }
+
+    /// Of what git put into files, all of one checkout.
+    pub(crate) fn git_meta(&self) -> Meta {
+        Meta { channel: GIT.into(), ..self.file_meta() }
     }
 
     /// git is at work in the repository at this directory: what is saved there in the next moment means
@@ -851,20 +911,24 @@ impl Hub {
     pub(crate) fn note_git(&self, repository: Option<RelPath>) {
         let now = self.uptime();
         let mut git = lock(&self.0.git);
-        git.retain(|_, until| *until > now);
-        git.insert(repository, now + GIT_WINDOW);
+        git.retain(|_, last| now < *last + GIT_REMEMBERED);
+        if git.len() < MAX_REPOSITORIES {
+            git.insert(repository, now);
+        }
     }
 
+    /// Whether git is at work in the repository that this path is in.
     pub(crate) fn git_at_work(&self, path: &RelPath) -> bool {
-        let now = self.uptime();
-        let within = |repository: &Option<RelPath>| repository.as_ref().is_none_or(|top| path.is_below(top));
-        lock(&self.0.git).iter().any(|(repository, until)| now < *until && within(repository))
+        self.git_since(path, self.uptime()).is_some()
     }
 
-    /// Whether git is at work anywhere in the folder.
-    pub(crate) fn git_anywhere(&self) -> bool {
-        let now = self.uptime();
-        lock(&self.0.git).values().any(|until| now < *until)
+    /// The repository around this path, if git was at work there at that moment (since the hub's start) or later.
+    pub(crate) fn git_since(&self, path: &RelPath, moment: Duration) -> Option<Option<RelPath>> {
+        let around = |repository: &Option<RelPath>| repository.as_ref().is_none_or(|top| path.is_below(top));
+        let git = lock(&self.0.git);
+        let at_work = git.iter().filter(|(top, last)| around(top) && moment < **last + GIT_WINDOW);
+        // The innermost: a repository within another is its own.
+        at_work.map(|(top, _)| top.clone()).max_by_key(|top| top.as_ref().map_or(0, |top| top.as_str().len()))
     }
 
     pub(crate) fn note_loss(&self) {

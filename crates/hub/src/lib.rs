@@ -16,6 +16,7 @@ mod founding;
 mod hub;
 mod joining;
 pub mod mirror;
+mod peers;
 mod policy;
 mod refusal;
 mod replica;

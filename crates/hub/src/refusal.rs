@@ -11,6 +11,7 @@ pub fn refusal(error: &HubError) -> ProtocolError {
         HubError::Equivocation { .. } => ErrorCode::Equivocation,
         HubError::BadPosition { .. } => ErrorCode::BadEvents,
         HubError::UnknownDocument { .. } => ErrorCode::UnknownDocument,
+        HubError::BadName(_) => ErrorCode::BadName,
         HubError::NotText { .. } => ErrorCode::NotText,
         HubError::TooLarge { .. } => ErrorCode::TooLarge,
         HubError::BadBase => ErrorCode::BadBase,

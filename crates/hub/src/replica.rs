@@ -234,6 +234,7 @@ impl<'a> Replica<'a> {
                 self.hub.adopt_folder_id(*folder);
             }
             LinkEvent::Synced { .. } if self.side == Side::Joined => self.hub.peer_synced(),
+            LinkEvent::Synced { .. } => self.hub.peer_heard(),
             _ => {}
         }
         let Some(events) = &mut self.events else { return };

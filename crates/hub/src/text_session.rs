@@ -132,11 +132,8 @@ impl TextSession {
             format!("{}\0{}\0{id}\0{}", self.party.name, self.doc, ContentHash::of(text.as_bytes()))
                 .into_bytes()
         });
-        if let Some(key) = key.clone()
-            && let Some(result) = self.hub.read_journal(move |reader| Ok(reader.request(&key)?)).await?
-        {
-            let heads = Heads::decode(&result).map_err(|_| HubError::BadBase)?;
-            return Ok(Uploaded { version: version_name(&heads), merged: false, changed: false });
+        if let Some(repeated) = self.repeated(key.clone()).await? {
+            return Ok(repeated);
         }
         let hash = ContentHash::of(text.as_bytes());
         if key.is_none() && base.is_none() && self.last_upload == Some(hash) {
@@ -162,6 +159,15 @@ impl TextSession {
             self.candidates.push(Candidate::new_hashed(version.clone(), hash, Maker::Other).with_text(text));
         }
         Ok(Uploaded { version: version_name(&heads), merged, changed })
+    }
+
+    /// The answer to a request that was carried out before.
+    async fn repeated(&self, key: Option<Vec<u8>>) -> Result<Option<Uploaded>, HubError> {
+        let Some(key) = key else { return Ok(None) };
+        let result = self.hub.read_journal(move |reader| Ok(reader.request(&key)?)).await?;
+        let Some(result) = result else { return Ok(None) };
+        let (merged, heads) = Edited::read(&result).ok_or(HubError::BadBase)?;
+        Ok(Some(Uploaded { version: version_name(&heads), merged, changed: false }))
     }
 
     async fn base_of(

@@ -272,19 +272,6 @@ async fn what_was_saved_while_no_hub_ran_is_an_edit_of_what_was_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_16_a_mass_deletion_is_held_until_somebody_decides() {
-    let names: Vec<String> = (0..40).map(|n| format!("f{n}.txt")).collect();
-    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), b"text\n".as_slice())).collect();
-    let served = serve(&files).await;
-    let mut events = served.hub.events();
-    names.iter().for_each(|name| fs::remove_file(served.path(name)).unwrap());
-    while !matches!(events.recv().await.unwrap(), syncline_hub::HubEvent::Brake { files: 40, .. }) {}
-    assert_eq!(served.hub.document_paths().len(), 40);
-    assert_eq!(served.hub.decide_brake(false).await.unwrap(), 40);
-    eventually("written again", || names.iter().all(|name| served.read(name) == "text\n")).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_not_text_are_kept_as_they_are() {
     let served = serve(&[("a.bin", b"\x00\xff\xfe")]).await;
     let doc = served.hub.document_at("a.bin").unwrap();
@@ -300,7 +287,7 @@ async fn files_that_are_not_text_are_kept_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_is_repeated_while_it_waits_is_carried_out_once() {
+async fn rules_5_a_request_that_is_repeated_while_it_waits_is_carried_out_once() {
     let served = serve(&[("notes.txt", OLD.as_bytes())]).await;
     let mut first = session(&served, "notes.txt").await;
     let mut again = session(&served, "notes.txt").await;
@@ -309,7 +296,34 @@ async fn a_request_that_is_repeated_while_it_waits_is_carried_out_once() {
     let upload = || (format!("{OLD}five\n"), Some(base.clone()), Some("r1".to_owned()));
     let ((text_a, base_a, id_a), (text_b, base_b, id_b)) = (upload(), upload());
     let (a, b) = tokio::join!(first.upload(text_a, base_a, id_a), again.upload(text_b, base_b, id_b));
-    a.unwrap();
-    b.unwrap();
+    assert_eq!(a.unwrap().version, b.unwrap().version);
     assert_eq!(first.current().await.unwrap().text, format!("{OLD}five\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_5_a_repeated_request_has_the_first_answer_even_after_a_restart() {
+    let mut served = serve(&[("notes.txt", OLD.as_bytes())]).await;
+    let mut mine = session(&served, "notes.txt").await;
+    let base = mine.current().await.unwrap().version;
+    let mut other = session(&served, "notes.txt").await;
+    other.current().await.unwrap();
+    other.upload(format!("zero\n{OLD}"), None, None).await.unwrap();
+    let (text, id) = (format!("{OLD}five\n"), Some("r1".to_owned()));
+    let first = mine.upload(text.clone(), Some(base.clone()), id.clone()).await.unwrap();
+    assert!(first.merged && first.changed);
+    // Somebody takes it out again: a repetition is no new request.
+    let newest = other.current().await.unwrap().version;
+    other.upload(format!("zero\n{OLD}"), Some(newest), None).await.unwrap();
+    served.restart(2).await;
+    let mut again = session(&served, "notes.txt").await;
+    let repeated = again.upload(text.clone(), Some(base), id.clone()).await.unwrap();
+    assert_eq!((&repeated.version, repeated.merged, repeated.changed), (&first.version, true, false));
+    assert_eq!(again.current().await.unwrap().text, format!("zero\n{OLD}"));
+    // The version that it names is what its maker saw: the next upload made from it takes nothing out.
+    again.upload(text.replace("five", "five and six"), Some(first.version), None).await.unwrap();
+    assert_eq!(again.current().await.unwrap().text, format!("zero\n{OLD} and six"));
+    // The same id with another text (clients without a name count from 1) is another request.
+    let other_text = again.current().await.unwrap().text + "\nseven\n";
+    again.upload(other_text, None, id).await.unwrap();
+    assert!(again.current().await.unwrap().text.contains("seven"));
 }

@@ -6,10 +6,10 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use support::eventually;
+use support::{eventually, exchange, options};
 use syncline_disk::{FakeFolder, RelPath};
-use syncline_hub::{Hub, HubEvent, Options};
-use syncline_store::{Log, MemoryLog};
+use syncline_hub::{Hub, HubEvent};
+use syncline_store::MemoryLog;
 
 fn path(text: &str) -> RelPath {
     RelPath::parse(text).unwrap()
@@ -18,20 +18,7 @@ fn path(text: &str) -> RelPath {
 /// A hub on a disk in memory that takes `A` for `a`, if it `folds`.
 async fn hub(folder: &FakeFolder, folds: bool, seed: u64) -> Hub {
     folder.set_folding(folds);
-    let log = MemoryLog::new();
-    let options = Options {
-        folder: Arc::new(folder.clone()),
-        log: Box::new(move || Ok(Box::new(log.clone()) as Box<dyn Log>)),
-        only: None,
-        name: "test".into(),
-        joined: false,
-        founding: None,
-        policy: syncline_hub::Policy::Merge,
-        seed,
-        clock: Arc::new(|| 1_000_000),
-        author: "tester".into(),
-    };
-    let hub = Hub::open(options).await.unwrap();
+    let hub = Hub::open(options(folder.clone(), &MemoryLog::new(), seed)).await.unwrap();
     hub.scanned().await.unwrap();
     hub
 }
@@ -42,19 +29,6 @@ fn folder(files: &[(&str, &str)]) -> FakeFolder {
         folder.foreign_write_in_place(&path(name), text.as_bytes()).unwrap();
     }
     folder
-}
-
-/// What one hub knows goes to the other, both ways, once.
-async fn exchange(one: &Hub, other: &Hub) {
-    for (from, to) in [(one, other), (other, one)] {
-        let (writes, vector) = from.catalogue_since(&to.catalogue_vector());
-        to.merge_catalogue(writes, vector).await.unwrap();
-        for (doc, _) in from.heads() {
-            let have = syncline_protocol::replica::Have::Heads(to.heads_of(doc));
-            let (batch, _) = from.events_since(doc, have).await.unwrap();
-            to.merge_events(doc, batch).await.unwrap();
-        }
-    }
 }
 
 fn texts(folder: &FakeFolder) -> BTreeMap<String, String> {

@@ -58,6 +58,8 @@ codes! {
     UnknownDocument = "unknown_document", "name a file of the shared folder, relative to it";
     /// The base is not a version that this hub knows.
     BadBase = "bad_base", "use the version of the newest content_update, or leave the base out";
+    /// A file cannot have this name.
+    BadName = "bad_name", "paths are relative, with parts of at most 255 bytes, without `..` and control characters";
     /// The document is not text.
     NotText = "not_text", "only UTF-8 text can be edited here";
     /// The disk of the hub is full.
@@ -71,7 +73,7 @@ codes! {
     /// Events that no version of the document can have.
     BadEvents = "bad_events", "the sender's copy of this document is damaged; compare it with others";
     /// What the journal holds of the document cannot be read.
-    Damaged = "damaged", "see `syncline doctor` on the hub; other documents are not affected";
+    Damaged = "damaged", "wait: the hub asks the other machines for it; other documents are not affected";
     /// A version of the protocol that this program does not speak.
     UnsupportedVersion = "unsupported_version", "use the same version of Syncline on both sides";
     /// Something that this program does not do (yet).

@@ -87,4 +87,18 @@ pub fn check(mut open: impl FnMut() -> Box<dyn Log>) {
         );
         assert_eq!((reader.setting("s").unwrap(), reader.setting("t").unwrap()), (Some(vec![9]), None));
     }
+    log.commit(&[Record::SetAside { doc: b, what: "spoilt".into() }, events(b, "b3", 1)]).unwrap();
+    for reopen in [false, true] {
+        if reopen {
+            drop(log);
+            log = open();
+        }
+        let reader = log.reader().unwrap();
+        let anew = Loaded { snapshot: None, batches: vec!["b3".into()] };
+        assert_eq!(reader.document(b).unwrap(), anew);
+        let row = |bytes: &str| ("spoilt".to_owned(), bytes.as_bytes().to_vec());
+        assert_eq!(reader.set_aside(b).unwrap(), [row("B"), row("b2")]);
+        assert_eq!(reader.set_aside(a).unwrap(), []);
+        assert_eq!(reader.document(a).unwrap().batches.len(), 2);
+    }
 }

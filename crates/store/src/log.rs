@@ -85,6 +85,14 @@ pub enum Record {
         /// The state; its own encoding.
         state: Vec<u8>,
     },
+    /// What is stored of the document cannot be read: it is set aside, and the document begins anew. What the file
+    /// session knew goes with it: its versions are those of the events.
+    SetAside {
+        /// Which document.
+        doc: DocId,
+        /// How it is damaged, one line.
+        what: String,
+    },
     /// A setting of the folder: its id, its epoch, where it was joined.
     Setting {
         /// Its name.
@@ -196,6 +204,8 @@ pub trait LogReader: Send {
     fn has_content(&self, hash: &[u8; 32]) -> Result<bool, StoreError>;
     /// The decisions about a document's file, oldest first: (milliseconds since 1970, what).
     fn decisions(&self, doc: DocId) -> Result<Vec<(u64, String)>, StoreError>;
+    /// What was set aside of a document, oldest first: how it was damaged, and the bytes.
+    fn set_aside(&self, doc: DocId) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
     /// The result of a request that was carried out.
     fn request(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     /// Where a diff-sync session stood on a document, if that is not too long ago.

@@ -12,7 +12,7 @@ use crate::log::{DiffState, Loaded, Log, LogReader, Record, StoreError};
 #[derive(Clone, Default)]
 pub struct MemoryLog(Arc<Mutex<Content>>);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Content {
     documents: BTreeMap<DocId, (Loaded, Heads)>,
     catalogue: BTreeMap<(DocId, u8), Write>,
@@ -24,6 +24,7 @@ struct Content {
     requests: BTreeMap<Vec<u8>, Vec<u8>>,
     diff_sessions: BTreeMap<([u8; 16], DocId), DiffState>,
     settings: BTreeMap<String, Vec<u8>>,
+    damaged: Vec<(DocId, String, Vec<u8>)>,
     /// How many further commits fail.
     failures: u32,
 }
@@ -32,6 +33,24 @@ impl MemoryLog {
     /// An empty journal.
     pub fn new() -> MemoryLog {
         MemoryLog::default()
+    }
+
+    /// What a backup made now would hold.
+    pub fn backup(&self) -> MemoryLog {
+        MemoryLog(Arc::new(Mutex::new(self.with(|content| content.clone()))))
+    }
+
+    /// Damages what is stored of a document, as a bad block would: one byte in the middle of each row.
+    pub fn damage(&self, doc: DocId) {
+        self.with(|content| {
+            let Some((stored, _)) = content.documents.get_mut(&doc) else { return };
+            for row in stored.snapshot.iter_mut().chain(&mut stored.batches) {
+                let middle = row.len() / 2;
+                if let Some(byte) = row.get_mut(middle) {
+                    *byte ^= 0x55;
+                }
+            }
+        });
     }
 
     /// Makes the next `count` commits fail without an effect.
@@ -88,6 +107,13 @@ impl Content {
             Record::Request { key, result } => drop(self.requests.insert(key, result)),
             Record::DiffSession { session, doc, identity, state } => {
                 self.diff_sessions.insert((session, doc), DiffState { identity, state });
+            }
+            Record::SetAside { doc, what } => {
+                let stored = self.documents.remove(&doc).map(|(loaded, _)| loaded).unwrap_or_default();
+                let rows = stored.snapshot.into_iter().chain(stored.batches);
+                self.damaged.extend(rows.map(|bytes| (doc, what.clone(), bytes)));
+                self.files.remove(&doc);
+                self.intents.remove(&doc);
             }
             Record::Setting { name, value } => drop(self.settings.insert(name, value)),
         }
@@ -148,6 +174,14 @@ impl LogReader for MemoryLog {
         let of = |content: &mut Content| {
             let all = content.decisions.iter().filter(|(of, _, _)| *of == doc);
             all.map(|(_, time, what)| (*time, what.clone())).collect()
+        };
+        Ok(self.with(of))
+    }
+
+    fn set_aside(&self, doc: DocId) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let of = |content: &mut Content| {
+            let all = content.damaged.iter().filter(|(of, _, _)| *of == doc);
+            all.map(|(_, what, bytes)| (what.clone(), bytes.clone())).collect()
         };
         Ok(self.with(of))
     }

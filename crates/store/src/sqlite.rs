@@ -10,7 +10,7 @@ use syncline_engine::{AgentId, Heads};
 use crate::log::{DIFF_SESSION_DAYS, DiffState, Loaded, Log, LogReader, Record, StoreError};
 
 /// The newest schema; `PRAGMA user_version` says which one a file has.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 /// `documents`, `version` and `changed_ms` are there for people and scripts: text, version and time
 /// of each document can be asked of the database itself.
@@ -31,11 +31,17 @@ PRAGMA user_version = 1;
 ";
 
 /// What each later schema adds to the one before it: the first makes 2 of 1.
-const UPGRADES: &[&str] = &["
+const UPGRADES: &[&str] = &[
+    "
 CREATE TABLE diff_sessions (session BLOB NOT NULL, doc BLOB NOT NULL, identity BLOB NOT NULL, state BLOB NOT NULL, used_ms INTEGER NOT NULL, PRIMARY KEY (session, doc)) WITHOUT ROWID;
 CREATE INDEX diff_sessions_used ON diff_sessions (used_ms);
 PRAGMA user_version = 2;
-"];
+",
+    "
+CREATE TABLE damaged (id INTEGER PRIMARY KEY, doc BLOB NOT NULL, time_ms INTEGER NOT NULL, what TEXT NOT NULL, bytes BLOB NOT NULL);
+PRAGMA user_version = 3;
+",
+];
 
 /// The journal of a folder, in one file.
 pub struct SqliteLog {
@@ -178,6 +184,18 @@ fn put(sql: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
             let text = format!("DELETE FROM diff_sessions WHERE used_ms < {NOW_MS} - ?1");
             sql.prepare_cached(&text)?.execute(params![DIFF_SESSION_MS])?;
         }
+        Record::SetAside { doc, what } => {
+            for rows in ["snapshots WHERE doc = ?1", "batches WHERE doc = ?1 ORDER BY n"] {
+                let text = format!(
+                    "INSERT INTO damaged (doc, time_ms, what, bytes) SELECT ?1, {NOW_MS}, ?2, bytes FROM {rows}"
+                );
+                sql.prepare_cached(&text)?.execute(params![doc.0, what])?;
+            }
+            for table in ["snapshots", "batches", "documents", "files", "intents"] {
+                let text = format!("DELETE FROM {table} WHERE doc = ?1");
+                sql.prepare_cached(&text)?.execute(params![doc.0])?;
+            }
+        }
         Record::Setting { name, value } => {
             sql.prepare_cached("INSERT OR REPLACE INTO settings VALUES (?1, ?2)")?
                 .execute(params![name, value])?;
@@ -292,6 +310,12 @@ impl LogReader for SqliteReader {
     fn decisions(&self, doc: DocId) -> Result<Vec<(u64, String)>, StoreError> {
         self.rows("SELECT time_ms, what FROM decisions WHERE doc = ?1 ORDER BY id", params![doc.0], |row| {
             Ok((row.get::<_, i64>(0)? as u64, row.get(1)?))
+        })
+    }
+
+    fn set_aside(&self, doc: DocId) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.rows("SELECT what, bytes FROM damaged WHERE doc = ?1 ORDER BY id", params![doc.0], |row| {
+            Ok((row.get(0)?, row.get(1)?))
         })
     }
 

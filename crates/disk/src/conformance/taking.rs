@@ -131,5 +131,5 @@ fn directories(rig: Arc<dyn Rig>) {
     rig.write(&path("f"), b"x");
     assert!(matches!(rig.folder().make_dir(&path("f")), Err(DiskError::NotADirectory(_))));
     assert!(!rig.folder().remove_dir(&path("f")).unwrap());
-    assert!(!rig.folder().git_present(None).unwrap());
+    assert_eq!(rig.folder().git_state(None).unwrap(), GitState::Absent);
 }

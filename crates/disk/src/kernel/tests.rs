@@ -147,7 +147,13 @@ fn names_that_are_no_paths_are_listed_as_refused() {
     let listing = rig.real().list(None).unwrap();
     assert_eq!(listing.entries.len(), 1);
     assert_eq!(listing.refused.len(), 3, "{:?}", listing.refused);
-    assert!(rig.real().git_present(None).unwrap());
+    assert_eq!(rig.real().git_state(None).unwrap(), GitState::Quiet);
+    std::fs::write(rig.root().join(".git/index.lock"), "").unwrap();
+    assert_eq!(rig.real().git_state(None).unwrap(), GitState::AtWork);
+    // A work tree's `.git` is a file.
+    std::fs::remove_dir_all(rig.root().join(".git")).unwrap();
+    std::fs::write(rig.root().join(".git"), "gitdir: elsewhere").unwrap();
+    assert_eq!(rig.real().git_state(None).unwrap(), GitState::Quiet);
 }
 
 #[test]

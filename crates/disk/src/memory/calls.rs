@@ -3,7 +3,9 @@
 use super::disk::{Node, ROOT};
 use super::{Memory, MemoryDir, MemoryFile, MemoryLease, State};
 use crate::medium::{Medium, Purpose, Step};
-use crate::{DiskError, FileKind, FileStat, Probe, RelPath, STATE_DIR, Watch, What, is_temporary_name};
+use crate::{
+    DiskError, FileKind, FileStat, GitState, Probe, RelPath, STATE_DIR, Watch, What, is_temporary_name,
+};
 use rustix::io::Errno;
 
 impl State {
@@ -464,8 +466,10 @@ impl Medium for Memory {
         }
     }
 
-    fn has_git(&self, dir: &MemoryDir) -> Result<bool, Errno> {
-        Ok(self.enter_dir(dir)?.child(dir.inode, ".git").is_ok())
+    fn git_state(&self, dir: &MemoryDir) -> Result<GitState, Errno> {
+        let disk = self.enter_dir(dir)?;
+        let Ok(git) = disk.child(dir.inode, ".git") else { return Ok(GitState::Absent) };
+        Ok(if disk.child(git, "index.lock").is_ok() { GitState::AtWork } else { GitState::Quiet })
     }
 
     fn root_alive(&self) -> Result<(), DiskError> {

@@ -51,7 +51,7 @@ impl DocumentTask {
             }
         };
         let base_hash = candidates.all().get(base.index).filter(|_| named).map(|candidate| candidate.hash);
-        let meta = hub.file_meta();
+        let meta = if git { hub.git_meta() } else { hub.file_meta() };
         let mut count = 0;
         let saved_version = if base.edit {
             let Some(document) = self.document() else { return Err(HubError::Closed) };

@@ -7,7 +7,7 @@ use super::session::*;
 use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
-use crate::folder::FolderCommand;
+use crate::folder::{FolderCommand, Vanished};
 use crate::mirror::{Displaced, OnDisk};
 
 impl DocumentTask {
@@ -16,14 +16,14 @@ impl DocumentTask {
         self.file.look_at = None;
         let Some(on_disk) = &self.file.on_disk else { return Ok(()) };
         let seen = self.document().map(|document| document.portable(&on_disk.version)).unwrap_or_default();
-        let command = FolderCommand::Vanished {
-            doc: self.id,
+        let vanished = Vanished {
             path: on_disk.path.clone(),
+            since: self.file.missing_since.unwrap_or_else(|| self.hub.uptime()),
             stat: on_disk.stat,
             seen,
             hash: *on_disk.hash.as_bytes(),
         };
-        self.hub.tell_folder(command).await;
+        self.hub.tell_folder(FolderCommand::Vanished { doc: self.id, vanished }).await;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use syncline_disk::{ContentHash, Decoded, FileStat, LineEndings, Reading, RelPath};
 use syncline_engine::catalogue::{Content, Field, Form, Kind};
-use syncline_engine::{Version, diff};
+use syncline_engine::{Version, diff, diff_text};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
 use syncline_store::Record;
 
@@ -14,7 +14,7 @@ use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::folder::FolderCommand;
-use crate::mirror::Candidate;
+use crate::mirror::{Candidate, Maker};
 
 impl DocumentTask {
     /// Looks at the file and enters what somebody saved.
@@ -122,6 +122,13 @@ impl DocumentTask {
             self.file.rewrite = true;
             return Ok(());
         }
+        let nothing_yet = document.events() == 0 && wanted.kind == Kind::Text;
+        if self.lacks_history() || nothing_yet && self.hub.awaits_peer() {
+            // What is in the file may be in the history that is still to come: entered before, it would be there twice.
+            self.file.write_at = self.hub.uptime() + ARRIVAL_RETRY;
+            self.file.visited = true;
+            return Ok(());
+        }
         self.look(Some(wanted)).await?;
         if self.file.on_disk.is_none()
             && self.file.missing_since.is_some()
@@ -207,8 +214,22 @@ impl DocumentTask {
         if was_fresh {
             // At the start the file may hold any version we know of: that is no edit (docs/decisions/0004).
             if let Some(known) = self.known_version(hash, wanted.as_ref()) {
+                if self.file.found_first.take().is_some() {
+                    self.file.write_at = now;
+                }
                 self.set_on_disk(path, hash, known, stat);
                 return Ok(());
+            }
+            if self.hub.awaits_peer() {
+                // It may be a peer's text, of which this journal, restored from a backup, knows nothing.
+                self.hub.put_startup(self.id);
+                self.file.found_first.get_or_insert(hash);
+                self.file.look_at = Some(now + AWAIT_PEER);
+                self.file.write_at = self.file.write_at.max(now + AWAIT_PEER);
+                return Ok(());
+            }
+            if self.hub.had_peer() {
+                self.heard_peer(&bytes, wanted.as_ref());
             }
         }
         let kind = wanted.as_ref().map_or(Kind::Text, |wanted| wanted.kind);
@@ -226,6 +247,28 @@ impl DocumentTask {
                 self.hub.write_catalogue(fields, Vec::new()).await
             }
             Decoded::Opaque(bytes) => self.found_opaque(path, bytes, stat, Kind::Opaque).await,
+        }
+    }
+
+    /// A file differs from all that was known of it at the start, and a peer's history may have come since (or did not
+    /// come in time). The text that it led to may have been in the file, and somebody may have saved over it: then it is
+    /// a base of that save. It was, if the file held it when it was first looked at, or holds all of it now.
+    fn heard_peer(&mut self, bytes: &[u8], wanted: Option<&Wanted>) {
+        let first = self.file.found_first.take();
+        if first.is_some() {
+            self.file.write_at = self.hub.uptime();
+        }
+        let (Some(document), Some(wanted)) = (self.document(), wanted) else { return };
+        let hash = hash_of(document, wanted.form);
+        let kept = || match syncline_disk::decode(bytes.to_vec()) {
+            Decoded::Text { text, .. } => {
+                diff_text(document.text(), &text).iter().all(|edit| edit.range.is_empty())
+            }
+            Decoded::Opaque(_) => false,
+        };
+        if wanted.kind == Kind::Text && (Some(hash) == first || kept()) {
+            let version = document.version().clone();
+            self.file.candidates.push(Candidate::stored(version, hash, Maker::Us));
         }
     }
 

@@ -31,6 +31,8 @@ pub(super) const SETTLE_EVERY: Duration = Duration::from_millis(500);
 pub(super) const SHOWN_WITHIN: Duration = Duration::from_millis(500);
 /// A document whose events are still on their way is looked at again after this.
 pub(super) const ARRIVAL_RETRY: Duration = Duration::from_millis(60);
+/// What was found at the start, and may be in a peer's history that is still to come, is looked at again after this.
+pub(super) const AWAIT_PEER: Duration = Duration::from_secs(1);
 /// How many of our own exchanges the watch may still have to tell of.
 pub(super) const MAX_UNSHOWN: usize = 32;
 
@@ -82,6 +84,8 @@ pub(crate) struct FileSession {
     pub(super) look_at: Option<Duration>,
     /// The file must be written though the document's version did not change.
     pub(super) rewrite: bool,
+    /// What was found at the start, and held back until a peer was heard.
+    pub(super) found_first: Option<ContentHash>,
     pub(super) missing_since: Option<Duration>,
     /// The folder's task was told that the file vanished, and has not decided yet.
     pub(super) reported: bool,

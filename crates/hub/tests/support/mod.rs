@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use syncline_disk::{RealFolder, RealOptions};
+use syncline_disk::{Folder, RealFolder, RealOptions};
 use syncline_hub::{Hub, Options};
 use syncline_store::{Log, MemoryLog};
 
@@ -33,9 +33,13 @@ pub async fn serve_with(files: &[(&str, &[u8])], real: RealOptions) -> Served {
 }
 
 pub async fn open(root: &Path, log: &MemoryLog, seed: u64, real: RealOptions) -> Hub {
+    Hub::open(options(RealFolder::open(root, real).unwrap(), log, seed)).await.unwrap()
+}
+
+/// What a hub of this folder and journal needs.
+pub fn options(folder: impl Folder + 'static, log: &MemoryLog, seed: u64) -> Options {
     let log = log.clone();
-    let folder = RealFolder::open(root, real).unwrap();
-    let options = Options {
+    Options {
         folder: Arc::new(folder),
         log: Box::new(move || Ok(Box::new(log.clone()) as Box<dyn Log>)),
         only: None,
@@ -46,8 +50,7 @@ pub async fn open(root: &Path, log: &MemoryLog, seed: u64, real: RealOptions) ->
         seed,
         clock: Arc::new(|| 1_000_000),
         author: "tester".into(),
-    };
-    Hub::open(options).await.unwrap()
+    }
 }
 
 impl Served {
@@ -59,11 +62,30 @@ impl Served {
         String::from_utf8(std::fs::read(self.path(name)).unwrap_or_default()).unwrap()
     }
 
+    /// Ends the hub and starts another on the same folder and an older journal.
+    pub async fn restore(&mut self, backup: MemoryLog, seed: u64) {
+        self.log = backup;
+        self.restart(seed).await;
+    }
+
     /// Ends the hub and starts another on the same folder and journal.
     pub async fn restart(&mut self, seed: u64) {
         self.hub.close();
         self.hub = open(self.root.path(), &self.log, seed, RealOptions::default()).await;
         self.hub.scanned().await.unwrap();
+    }
+}
+
+/// What one hub knows goes to the other, both ways, once.
+pub async fn exchange(one: &Hub, other: &Hub) {
+    for (from, to) in [(one, other), (other, one)] {
+        let (writes, vector) = from.catalogue_since(&to.catalogue_vector());
+        to.merge_catalogue(writes, vector).await.unwrap();
+        for (doc, _) in from.heads() {
+            let have = syncline_protocol::replica::Have::Heads(to.heads_of(doc));
+            let (batch, _) = from.events_since(doc, have).await.unwrap();
+            to.merge_events(doc, batch).await.unwrap();
+        }
     }
 }
 

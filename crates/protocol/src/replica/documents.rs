@@ -193,6 +193,12 @@ impl Documents {
     pub fn changed(&mut self, changes: Vec<(DocId, Heads)>) {
         for (id, heads) in changes {
             let doc = self.docs.entry(id).or_default();
+            if heads.is_root() && !doc.now.is_root() {
+                // The hub lost what it had of the document: the peer is told so, and sends all of it.
+                (doc.sent, doc.theirs) = (Heads::default(), Heads::default());
+                doc.stopped = false;
+                self.vectors.insert(id);
+            }
             doc.dirty = doc.dirty || !(heads == doc.sent || heads == doc.theirs);
             doc.now = heads;
             self.wake(id);
@@ -207,6 +213,9 @@ impl Documents {
 
     /// Asks for the events of as many documents as may be under way.
     pub fn pump(&mut self, catalogue_settled: bool, out: &mut Vec<Output>) {
+        if self.compared {
+            self.pump_vectors(out);
+        }
         let mut asked = 0;
         while self.asks < limits::MAX_ASKS
             && self.in_flight + self.asks < limits::MAX_IN_FLIGHT

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use syncline_engine::catalogue::DocId;
-use syncline_engine::{AgentId, Heads};
+use syncline_engine::{AgentId, Document, Heads};
 use syncline_protocol::replica::{Hello, Input, Link, LinkEvent, Local, Message, Output, Role, Welcome};
 use syncline_protocol::{ErrorCode, ProtocolError};
 
@@ -38,6 +38,23 @@ fn missing_events_are_asked_for_again() {
         }
         pair.settle();
         pair.assert_equal();
+    }
+}
+
+#[test]
+fn a_document_that_a_hub_lost_is_sent_again_while_the_link_is_up() {
+    for (seed, side) in [(0, 0), (1, 1), (2, 0), (3, 1)] {
+        let (mut pair, doc, other) = two_documents(seed);
+        pair.sides[1].hub.insert(doc, 0, "from the other side ");
+        pair.settle();
+        // What its journal had of it was set aside.
+        pair.sides[side].hub.docs.insert(doc, Document::new());
+        pair.feed(side, Input::DocumentsChanged(vec![(doc, Heads::default())]));
+        pair.sides[1 - side].hub.insert(doc, 3, "meanwhile ");
+        pair.sides[side].hub.insert(other, 0, "goes on ");
+        pair.settle();
+        pair.assert_equal();
+        assert!(pair.sides[side].hub.docs[&doc].text().to_string().contains("meanwhile"));
     }
 }
 

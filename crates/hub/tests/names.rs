@@ -1,0 +1,80 @@
+//! Names that a peer gives to files, and that no file here may have.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, missing_docs)]
+
+mod support;
+
+use support::{eventually, serve};
+use syncline_engine::AgentId;
+use syncline_engine::catalogue::{Catalogue, DocId, Field, Kind, Life, Write};
+use syncline_hub::{HubEvent, Party};
+use syncline_protocol::ErrorCode;
+
+/// What a peer tells of a new text document.
+fn document(path: &str, number: u8) -> (Catalogue, Vec<Write>) {
+    let (mut catalogue, agent) = (Catalogue::new(), AgentId::from_random(u128::from(number) + 1));
+    let doc = DocId([number; 16]);
+    let fields = [Field::Path(path.to_owned()), Field::Kind(Kind::Text), Field::Life(Life::Alive)];
+    let writes = fields.into_iter().map(|field| catalogue.write(doc, field, agent)).collect();
+    (catalogue, writes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_no_path_is_refused_whole() {
+    let served = serve(&[("a.txt", b"text\n")]).await;
+    let before = served.hub.catalogue_vector();
+    let long = "x".repeat(256);
+    let names = [
+        "",
+        "/etc/passwd",
+        "../x",
+        "a/../../x",
+        "a/./b",
+        "a//b",
+        "a/",
+        "a\0b",
+        "a\nb",
+        "a\u{202e}b",
+        &long,
+        ".git/hooks/post-checkout",
+        "sub/.GIT/config",
+        ".syncline/token",
+    ];
+    for (number, name) in names.into_iter().enumerate() {
+        let (catalogue, mut writes) = document(name, number as u8 + 1);
+        // A good one in the same message: all of it is refused.
+        writes.extend(document("good.txt", 200).1);
+        let error = served.hub.merge_catalogue(writes, catalogue.vector().clone()).await.unwrap_err();
+        assert_eq!(syncline_hub::refusal(&error).code, ErrorCode::BadName, "{name:?}: {error}");
+        assert_eq!(served.hub.catalogue_vector(), before, "{name:?}");
+    }
+    assert_eq!(served.hub.document_paths(), ["a.txt"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_and_settings_are_not_written_for_a_peer() {
+    let served = serve(&[("a.txt", b"text\n")]).await;
+    let mut events = served.hub.events();
+    for (number, name) in
+        [".env", ".ssh/authorized_keys", "sub/.env.local", ".gnupg/x"].into_iter().enumerate()
+    {
+        let (catalogue, writes) = document(name, number as u8 + 1);
+        served.hub.merge_catalogue(writes, catalogue.vector().clone()).await.unwrap();
+        let told = loop {
+            if let HubEvent::Trouble { path, .. } = events.recv().await.unwrap() {
+                break path;
+            }
+        };
+        assert_eq!(told, name);
+    }
+    // One that may be written, after the others: when it is there, they would be.
+    let (catalogue, writes) = document("fine.txt", 100);
+    served.hub.merge_catalogue(writes, catalogue.vector().clone()).await.unwrap();
+    let party = Party { name: "B".into(), channel: "test" };
+    let mut fine = served.hub.open_text(Some("fine.txt"), party).await.unwrap();
+    fine.upload("fine\n".into(), None, None).await.unwrap();
+    eventually("it is written", || served.read("fine.txt") == "fine\n").await;
+    let mut here: Vec<_> =
+        std::fs::read_dir(served.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    here.sort();
+    assert_eq!(here, [".syncline", "a.txt", "fine.txt"]);
+}
