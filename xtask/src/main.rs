@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask check`, `demo`, `bench` and `sim`.
+//! The project's own commands: `cargo xtask check`, `demo`, `bench`, `sim` and `package`.
 //!
 //! Everything that has to hold for a change to be accepted is one command here, so that a person, a
 //! script and a build machine run exactly the same thing.
@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod layers;
 mod licences;
+mod package;
 mod source;
 mod step;
 
@@ -35,6 +36,10 @@ The project's own commands.
     cargo xtask sim --seeds N [--seed S]
         Runs the simulator over N seeds, or one seed again.
 
+    cargo xtask package [--dev]
+        Builds the program in release mode (--dev: as tests do, in less time) and puts it into a tar archive
+        in target/package, with manual pages, shell completions, the systemd unit and the licences.
+
     cargo xtask --help
         This text.
 ";
@@ -52,6 +57,8 @@ fn main() -> ExitCode {
         ["bench"] => Err("bench needs the name of a benchmark, for example `cargo xtask bench files`".into()),
         ["bench", "engine", rest @ ..] => cargo::become_outsider("crates/bench/peers/Cargo.toml", rest),
         ["bench", rest @ ..] => cargo::become_program("syncline-bench", true, rest),
+        ["package"] => package::run(true),
+        ["package", "--dev"] => package::run(false),
         ["sim", rest @ ..] => cargo::become_program("syncline-sim", false, rest),
         [other, ..] => Err(format!("there is no command `{other}`; see `cargo xtask --help`")),
     };

@@ -22,6 +22,7 @@ const EXAMPLES: &str = "Examples:
   syncline join 'syncline://HOST:PORT/#k=…' ~/notes    keep a live copy of it
   syncline local user_1                        edit together on this machine, without a server
   syncline connect 127.0.0.1:7421 a.txt        edit one file of it from a terminal or a script
+  syncline token create --name ann             let somebody in, until you revoke it
   syncline status notes/                       what runs there and what it holds
   syncline restore notes/lost.txt              bring a deleted file back";
 
@@ -29,7 +30,7 @@ const EXAMPLES: &str = "Examples:
 pub enum Verb {
     /// Share a folder, or one file.
     #[command(
-        after_help = "Examples:\n  syncline serve\n  syncline serve notes/ --listen 127.0.0.1:7420\n  syncline serve todo.txt --json\n  syncline serve notes/ --diffsync 127.0.0.1:7421   then: syncline connect 127.0.0.1:7421 a.txt"
+        after_help = "Examples:\n  syncline serve\n  syncline serve notes/ --listen 127.0.0.1:7420\n  syncline serve todo.txt --json\n  syncline serve notes/ --diffsync 127.0.0.1:7421   then: syncline connect 127.0.0.1:7421 a.txt\n  syncline serve notes/ --listen 0.0.0.0:7420 --tls  for other machines of the network"
     )]
     Serve {
         /// The folder or file.
@@ -41,6 +42,8 @@ pub enum Verb {
         /// Also serve diff-sync clients, one JSON message a line (docs/protocols/diffsync.md).
         #[arg(long, value_name = "ADDR")]
         diffsync: Option<SocketAddr>,
+        #[command(flatten)]
+        secure: Secure,
         /// What becomes of changes that two people made at one place without knowing of each other's.
         #[arg(long, default_value = "merge")]
         on_conflict: OnConflict,
@@ -48,10 +51,11 @@ pub enum Verb {
     /// Keep a live copy of a shared folder. A folder that has files already is merged by text; nothing in
     /// it is destroyed.
     #[command(
-        after_help = "Example:\n  syncline join 'syncline://127.0.0.1:7420/#k=…' copy/\n\nQuote the link: # begins a comment in a shell."
+        after_help = "Example:\n  syncline join 'syncline://127.0.0.1:7420/#k=…' copy/\n\nQuote the link: # begins a comment in a shell. With - it is read from standard input, where other users of this\nmachine do not see it:\n  syncline join - copy/ < link.txt"
     )]
     Join {
-        /// The link that `syncline serve` printed.
+        /// The link that `syncline serve` or `syncline token create` printed; `-`: read it from standard input.
+        #[arg(allow_hyphen_values = true)]
         link: String,
         /// Where the copy is to be.
         #[arg(default_value = "shared")]
@@ -80,6 +84,12 @@ pub enum Verb {
         /// The file that holds the token. Without it: SYNCLINE_TOKEN, or the shared folder that this is called in.
         #[arg(long, value_name = "FILE")]
         token_file: Option<PathBuf>,
+        /// Speak TLS with a hub whose certificate has this SHA-256, as `syncline serve --tls` printed it.
+        #[arg(long, value_name = "HEX", value_parser = fingerprint)]
+        fingerprint: Option<Fingerprint>,
+        /// Speak TLS with a hub for whose certificate the system's authorities vouch.
+        #[arg(long, conflicts_with = "fingerprint")]
+        tls: bool,
         /// What the history calls you. Without it, your user name.
         #[arg(long)]
         name: Option<String>,
@@ -129,12 +139,127 @@ pub enum Verb {
         #[arg(long, value_name = "ID")]
         restore: Option<String>,
     },
+    /// Make, list and revoke what lets others in.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  syncline token create --name ann\n  syncline token list\n  syncline token revoke ann"
+    )]
+    Token(TokenVerb),
     /// Say how each save of a file was understood.
     #[command(after_help = "Example:\n  syncline why notes/a.txt")]
     Why {
         /// The file.
         file: PathBuf,
     },
+    /// Say what a folder and this machine can do, and what to change.
+    #[command(after_help = "Examples:\n  syncline doctor notes\n  syncline doctor --json")]
+    Doctor {
+        /// The folder.
+        #[arg(default_value = ".")]
+        path: PathBuf,
+    },
+    /// Print completions for a shell.
+    #[command(
+        hide = true,
+        after_help = "Example:\n  syncline completions bash > /usr/share/bash-completion/completions/syncline"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a folder.
+    #[command(hide = true, after_help = "Example:\n  syncline man-pages /usr/share/man/man1")]
+    ManPages {
+        /// The folder; made if it is missing.
+        dir: PathBuf,
+    },
+}
+
+/// How a hub protects what is said with it.
+#[derive(clap::Args, Debug, Default)]
+pub struct Secure {
+    /// Speak TLS, with a certificate that Syncline makes itself. Its fingerprint is part of the join link, and
+    /// whoever joins checks it.
+    #[arg(long)]
+    pub tls: bool,
+    /// Speak TLS with this certificate (PEM, with those that lead to its authority). Read again when it
+    /// changes, and, off a terminal, at SIGHUP.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM); nobody else may be able to read it.
+    #[arg(long, value_name = "FILE", requires = "tls_cert", conflicts_with = "tls")]
+    pub tls_key: Option<PathBuf>,
+    /// The name or address at which others reach this machine; it goes into the link, and requests for it are
+    /// answered.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Listen on a network without TLS. Everybody on the way can read along and take the secret of the link.
+    #[arg(long, conflicts_with_all = ["tls", "tls_cert"])]
+    pub insecure_public: bool,
+}
+
+/// What to do with tokens.
+#[derive(Subcommand, Debug)]
+pub enum TokenVerb {
+    /// Make a token, and show it once. A hub that runs on the folder knows it at once.
+    #[command(
+        after_help = "Examples:\n  syncline token create --name ann                             ann may join the folder\n  syncline token create --role read --expires 7d                look on for a week\n  syncline token create --document todo.txt --name bot --json   one file, for a program\n\nWho may do what: docs/protocols/access.md"
+    )]
+    Create {
+        /// How much it allows. To join the folder takes `write`.
+        #[arg(long, default_value = "write")]
+        role: TokenRole,
+        /// Only this document. Without it: the whole folder.
+        #[arg(long, value_name = "PATH")]
+        document: Option<PathBuf>,
+        /// For how long it lets in: `90s`, `30m`, `12h`, `7d`, `4w`. Without it: until it is revoked.
+        #[arg(long, value_name = "TIME", value_parser = lifetime)]
+        expires: Option<Duration>,
+        /// What to call it.
+        #[arg(long)]
+        name: Option<String>,
+        /// The shared folder.
+        #[arg(long, default_value = ".")]
+        folder: PathBuf,
+    },
+    /// List the tokens. Their secrets are not kept and cannot be shown again.
+    #[command(after_help = "Example:\n  syncline token list --folder notes")]
+    List {
+        /// The shared folder.
+        #[arg(long, default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Take a token back. Who is connected with it is disconnected within seconds.
+    #[command(after_help = "Examples:\n  syncline token revoke ann\n  syncline token revoke 1f3a9c02b7d4")]
+    Revoke {
+        /// Its name, or its id as `syncline token list` shows it.
+        #[arg(value_name = "ID|NAME")]
+        token: String,
+        /// The shared folder.
+        #[arg(long, default_value = ".")]
+        folder: PathBuf,
+    },
+}
+
+/// How much a token allows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum TokenRole {
+    /// Look on.
+    Read,
+    /// Change texts; with the whole folder, join it.
+    Write,
+    /// Decide for the owner.
+    Admin,
+}
+
+impl From<TokenRole> for syncline_protocol::access::Role {
+    fn from(role: TokenRole) -> Self {
+        match role {
+            TokenRole::Read => Self::Read,
+            TokenRole::Write => Self::Write,
+            TokenRole::Admin => Self::Admin,
+        }
+    }
 }
 
 /// How to take part on this machine.
@@ -178,6 +303,15 @@ pub struct LocalArgs {
 /// When what waits is broadcast though it is not much.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Flush(pub Option<Duration>);
+
+/// The SHA-256 of a certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fingerprint(pub [u8; 32]);
+
+fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    let wrong = || "the 64 hexadecimal digits of a SHA-256".to_owned();
+    syncline_protocol::parse_fingerprint(text).map(Fingerprint).ok_or_else(wrong)
+}
 
 /// What becomes of conflicts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -226,6 +360,26 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// `90s`, `30m`, `12h`, `7d` or `4w`, up to ten years.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let wrong = || "a time such as 12h, 7d or 4w, of at most ten years".to_owned();
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3_600,
+        Some('d') => 24 * 3_600,
+        Some('w') => 7 * 24 * 3_600,
+        _ => return Err(wrong()),
+    };
+    let number = text.get(..text.len() - 1).unwrap_or_default().parse::<u32>().map_err(|_| wrong())?;
+    let seconds = u64::from(number) * unit;
+    if (1..=10 * 366 * 24 * 3_600).contains(&seconds) {
+        Ok(Duration::from_secs(seconds))
+    } else {
+        Err(wrong())
+    }
+}
+
 /// What to do about deletions that were held back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Answer {
@@ -233,4 +387,25 @@ pub enum Answer {
     PassOn,
     /// They are not: write the files again.
     TakeBack,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_are_read() {
+        let day = Duration::from_secs(24 * 3_600);
+        assert_eq!(lifetime("7d"), Ok(7 * day));
+        assert_eq!(lifetime("4w"), Ok(28 * day));
+        assert_eq!(lifetime("90s"), Ok(Duration::from_secs(90)));
+        for wrong in ["", "7", "d", "0d", "-1d", "1.5d", "7ä", "99999999999d", "4000d", "7 d"] {
+            assert!(lifetime(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_definitions_hold_together() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
 }

@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use syncline_hub::Hub;
+use syncline_protocol::access::{Ask, Channel, Holder, Verb, decide};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
 
 use crate::args::Answer;
 use crate::failure::Failure;
+use crate::reload::Nudge;
 use crate::report;
 use crate::state_dir::{root_of, state_path};
 
@@ -22,8 +23,14 @@ fn socket_in(state: &Path) -> PathBuf {
     state.join("control.sock")
 }
 
-/// Answers questions about a hub until it closes. `facts` are what only the program knows (addresses, the link).
-pub fn listen(state: &Path, hub: Hub, facts: watch::Receiver<Value>) {
+/// Answers questions about a hub until it closes. `facts` are what only the program knows (addresses, the link);
+/// `nudge` has it read its tokens.
+pub fn listen(
+    state: &Path,
+    hub: Hub,
+    facts: impl Fn() -> Value + Send + Sync + 'static,
+    nudge: Option<Nudge>,
+) {
     let path = socket_in(state);
     // Left by a hub that was killed; we hold the folder's lock.
     let _ = std::fs::remove_file(&path);
@@ -41,8 +48,7 @@ pub fn listen(state: &Path, hub: Hub, facts: watch::Receiver<Value>) {
                 accepted = listener.accept() => {
                     // One at a time: these are a person's questions.
                     if let Ok((stream, _)) = accepted {
-                        let facts = facts.borrow().clone();
-                        let _ = tokio::time::timeout(PATIENCE, answer(stream, &hub, facts)).await;
+                        let _ = tokio::time::timeout(PATIENCE, answer(stream, &hub, facts(), nudge.as_ref())).await;
                     }
                 }
             }
@@ -51,13 +57,34 @@ pub fn listen(state: &Path, hub: Hub, facts: watch::Receiver<Value>) {
     tokio::spawn(serve);
 }
 
-async fn answer(stream: UnixStream, hub: &Hub, facts: Value) -> std::io::Result<()> {
+/// What a command does, in the words of the rules about access.
+fn verb_of(command: &str) -> Verb {
+    match command {
+        "status" => Verb::List,
+        "restore" => Verb::Arrange,
+        "reinstate" => Verb::Edit,
+        _ => Verb::Administer,
+    }
+}
+
+async fn answer(stream: UnixStream, hub: &Hub, facts: Value, nudge: Option<&Nudge>) -> std::io::Result<()> {
+    // The kernel's word. The folder is the account's own; root may do everything anyway.
+    let (asks, own) = (stream.peer_cred()?.uid(), rustix::process::geteuid().as_raw());
+    let holder = if asks == own || asks == 0 { Holder::Owner } else { Holder::Nobody };
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     BufReader::new(read.take(QUESTION)).read_line(&mut line).await?;
     let question: Value = serde_json::from_str(&line).unwrap_or_default();
     let text = |name: &str| question.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let answer = match text("command").as_str() {
+    let command = text("command");
+    let path = text("path");
+    let document = (!path.is_empty()).then_some(path.as_str());
+    let asked = Ask { channel: Channel::Control, verb: verb_of(&command), document };
+    if let Err(refusal) = decide(holder, asked, report::now_ms()) {
+        let answer = json!({"error": refusal.to_string()});
+        return write.write_all(format!("{answer}\n").as_bytes()).await;
+    }
+    let answer = match command.as_str() {
         "status" => {
             let mut status = facts;
             status["running"] = json!(true);
@@ -83,6 +110,12 @@ async fn answer(stream: UnixStream, hub: &Hub, facts: Value) -> std::io::Result<
             Ok(files) => json!({"ok": true, "files": files}),
             Err(error) => json!({"error": error.to_string()}),
         },
+        "tokens" => {
+            if let Some(nudge) = nudge {
+                nudge.look().await;
+            }
+            json!({"ok": true})
+        }
         other => json!({"error": format!("unknown command {other:?}")}),
     };
     write.write_all(format!("{answer}\n").as_bytes()).await

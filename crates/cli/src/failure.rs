@@ -31,6 +31,11 @@ impl Failure {
         Failure { code: USAGE, ..Failure::other(what, hint) }
     }
 
+    /// What happened, in a sentence.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// The same, and more about it.
     pub fn saying(self, more: &str) -> Failure {
         Failure { what: format!("{}: {more}", self.what), ..self }

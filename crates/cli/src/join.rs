@@ -1,6 +1,7 @@
 //! `syncline join`: a hub that dials.
 
 use serde_json::{Value, json};
+use std::io::BufRead;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,14 +18,26 @@ use crate::{control, progress, report, serve};
 
 /// How often it is looked whether all files are in step, at the first synchronisation.
 const LOOK: Duration = Duration::from_millis(20);
+/// The longest link that is read, in bytes.
+const MAX_LINK: u64 = 16 << 10;
 /// If nothing moves for so long, it is said that files are missing; they are waited for all the same.
 const STUCK: Duration = Duration::from_secs(10);
 
 /// Runs until interrupted.
 pub async fn run(link: &str, dir: &Path, policy: Policy, json: bool) -> Result<(), Failure> {
-    let link = JoinLink::parse(link).map_err(|error| {
+    let link = if link == "-" { read_link(std::io::stdin().lock())? } else { link.to_owned() };
+    let link = JoinLink::parse(&link).map_err(|error| {
         Failure::usage(error.to_string(), "give the link that `syncline serve` printed, in quotes")
     })?;
+    if let Some(document) = link.document() {
+        return Err(Failure::usage(
+            format!(
+                "this link is for one document, {}: a folder cannot be joined with it",
+                report::safe(document)
+            ),
+            "ask for a link to the folder (`syncline token create` without --document)",
+        ));
+    }
     if !dir.exists() {
         std::fs::create_dir_all(dir)
             .map_err(|error| Failure::usage(format!("{}: {error}", dir.display()), ""))?;
@@ -51,7 +64,7 @@ pub async fn run(link: &str, dir: &Path, policy: Policy, json: bool) -> Result<(
     let events = hub.events();
     let place = link.place();
     let (facts, known) = watch::channel(json!({"role": "joined", "peer": place, "link": "connecting"}));
-    control::listen(state.path(), hub.clone(), known);
+    control::listen(state.path(), hub.clone(), move || known.borrow().clone(), None);
     let (stop, stopped) = watch::channel(false);
     let (link_events, told) = mpsc::channel(256);
     let dialing = tokio::spawn(keep_joined(hub.clone(), link, link_events, stopped));
@@ -71,7 +84,7 @@ pub async fn run(link: &str, dir: &Path, policy: Policy, json: bool) -> Result<(
         );
     }
     let talking = Talk::new(hub.clone(), facts, json, root.display().to_string()).until_the_end(told);
-    let told = serve::tell_until_interrupted(events, json);
+    let told = serve::tell_until_interrupted(events, json, serve::interrupted()?);
     tokio::select! {
         () = ended => {}
         () = talking => {}
@@ -83,9 +96,17 @@ pub async fn run(link: &str, dir: &Path, policy: Policy, json: bool) -> Result<(
     error.map_or(Ok(()), |error| {
         Err(Failure::usage(
             format!("the other side refused: {error}"),
-            "is the link the one that `syncline serve` printed?",
+            "is the link the one that `syncline serve` or `syncline token create` printed?",
         ))
     })
+}
+
+/// The first line of what comes: a link that is not on the command line is not seen by other users of the machine.
+fn read_link(from: impl BufRead) -> Result<String, Failure> {
+    let mut line = String::new();
+    let read = from.take(MAX_LINK).read_line(&mut line);
+    read.map_err(|error| Failure::usage(format!("no link: {error}"), "give it on the first line"))?;
+    Ok(line)
 }
 
 fn count_files(root: &Path) -> usize {

@@ -52,7 +52,7 @@ pub async fn run(args: LocalArgs, json: bool) -> Result<(), Failure> {
     let hub = shared.hub.clone();
     let seat = neighbourhood.seat();
     let facts = json!({"role": "local", "user": name.as_str(), "group": &args.group});
-    control::listen(shared.state.path(), hub.clone(), watch::channel(facts).1);
+    control::listen(shared.state.path(), hub.clone(), move || facts.clone(), None);
     let (stop, stopped) = watch::channel(false);
     let counters = Arc::new(Counters::default());
     let (events, told) = mpsc::channel(256);

@@ -4,19 +4,26 @@ mod args;
 mod conflicts;
 mod connect;
 mod control;
+mod doctor;
 mod failure;
 mod history;
 mod join;
 mod local;
 mod log;
+mod pages;
 mod progress;
+mod protection;
+mod reload;
 mod report;
 mod serve;
 mod state_dir;
 mod status;
+mod token;
+mod token_file;
 
 use clap::Parser;
 use std::process::ExitCode;
+use syncline_protocol::Trust;
 
 use crate::args::{Args, Verb};
 use crate::failure::Failure;
@@ -40,19 +47,28 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> Result<(), Failure> {
     let json = args.json;
     match args.verb {
-        Verb::Serve { path, listen, diffsync, on_conflict } => {
-            serve::run(&path, listen, diffsync, on_conflict.into(), json).await
+        Verb::Serve { path, listen, diffsync, secure, on_conflict } => {
+            serve::run(&path, [listen, diffsync], &secure, on_conflict.into(), json).await
         }
         Verb::Join { link, dir, on_conflict } => join::run(&link, &dir, on_conflict.into(), json).await,
         Verb::Local(args) => local::run(args, json).await,
-        Verb::Connect { place, doc, token_file, name } => {
-            connect::run(&place, doc, token_file.as_deref(), name, json).await
+        Verb::Connect { place, doc, token_file, fingerprint, tls, name } => {
+            let trust = match (fingerprint, tls) {
+                (Some(fingerprint), _) => Trust::Fingerprint(fingerprint.0),
+                (None, true) => Trust::Authorities,
+                (None, false) => Trust::Plain,
+            };
+            connect::run((&place, trust), doc, token_file.as_deref(), name, json).await
         }
         Verb::Status { path } => status::run(&path, json).await,
         Verb::Restore { file } => control::restore(&file, json).await,
         Verb::Deletions { answer, path } => control::deletions(answer, &path, json).await,
         Verb::Log { file, newest } => log::run(&file, newest, json),
         Verb::Conflicts { file, restore } => conflicts::run(&file, restore.as_deref(), json).await,
+        Verb::Token(verb) => token::run(verb, json).await,
         Verb::Why { file } => status::why(&file, json).await,
+        Verb::Doctor { path } => doctor::run(&path, json).await,
+        Verb::Completions { shell } => pages::completions(shell),
+        Verb::ManPages { dir } => pages::man_pages(&dir),
     }
 }

@@ -29,9 +29,39 @@ pub fn safe(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
+/// Tells of something that is wrong and does not end the program.
+pub fn trouble(what: &str, json: bool) {
+    if json {
+        json_line(&json!({"event": "trouble", "path": "", "what": what}));
+    } else {
+        println!("{} trouble: {}", time_of_day(), safe(what));
+    }
+}
+
 fn time_of_day() -> String {
+    clock_of(now_ms())
+}
+
+/// The time, in milliseconds since 1970.
+pub fn now_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    clock_of(since.as_millis() as u64)
+    since.as_millis() as u64
+}
+
+/// The day and the minute of a moment in milliseconds since 1970, in the calendar of everyday life (the days of
+/// an era of 400 years, counted from the first of March; Howard Hinnant, "chrono-compatible low-level date
+/// algorithms").
+pub fn date_of(time_ms: u64) -> String {
+    let minutes = time_ms / 60_000;
+    let days = minutes / 1_440 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + next;
+    format!("{year}-{month:02}-{day:02} {:02}:{:02}Z", minutes / 60 % 24, minutes % 60)
 }
 
 /// The time of day of a moment in milliseconds since 1970.
@@ -97,4 +127,23 @@ fn as_text(event: &HubEvent) -> Option<String> {
         }
         HubEvent::WatchLimit { hint } => format!("the system's limit of watched folders is reached; {hint}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        let cases = [
+            (0, "1970-01-01 00:00Z"),
+            (951_782_400, "2000-02-29 00:00Z"),
+            (951_868_800, "2000-03-01 00:00Z"),
+            (1_735_689_599, "2024-12-31 23:59Z"),
+            (4_107_542_400, "2100-03-01 00:00Z"),
+        ];
+        for (seconds, date) in cases {
+            assert_eq!(date_of(seconds * 1000), date);
+        }
+    }
 }

@@ -1,34 +1,40 @@
 //! `syncline serve`: a hub that listens.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use syncline_hub::{Hub, HubEvent, Policy};
-use syncline_net::{Access, check_bind};
-use syncline_protocol::JoinLink;
+use syncline_net::{Access, Certificate, Entrance, check_bind};
+use syncline_protocol::{JoinLink, Trust, fingerprint_text};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{broadcast, watch};
 
+use crate::args::Secure;
 use crate::failure::Failure;
 use crate::state_dir::{StateDir, root_made, state_path};
-use crate::{control, progress, report};
+use crate::{control, progress, protection, reload, report};
 
 /// Where to listen if nothing is said.
 const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7420);
 /// So many connections may wait to be accepted: all clients may come back at once.
 const BACKLOG: u32 = 4096;
 
-/// Runs until interrupted.
+/// Runs until interrupted. Listens at two addresses, each if it is given: for everybody, and for diff-sync in
+/// lines.
 pub async fn run(
     path: &Path,
-    listen: Option<SocketAddr>,
-    diffsync: Option<SocketAddr>,
+    [listen, diffsync]: [Option<SocketAddr>; 2],
+    secure: &Secure,
     policy: Policy,
     json: bool,
 ) -> Result<(), Failure> {
     for address in [listen, diffsync].into_iter().flatten() {
-        check_bind(address)
-            .map_err(|error| Failure::usage(error.to_string(), "on this machine: --listen 127.0.0.1:7420"))?;
+        check_bind(address, protection::asked(secure)).map_err(|error| {
+            let hint =
+                "or, on a network that you trust with every text and the link itself, --insecure-public";
+            Failure::usage(error.to_string(), hint)
+        })?;
     }
     let (root, only) = root_made(path)?;
     let state = StateDir::open(&root)?;
@@ -37,49 +43,122 @@ pub async fn run(
     let lines_at = lines.as_ref().map(TcpListener::local_addr).transpose();
     let lines_at = lines_at.map_err(|error| Failure::other(error.to_string(), ""))?;
     let address = listener.local_addr().map_err(|error| Failure::other(error.to_string(), ""))?;
-    let access = Access::new(state.secret("token")?, state.secret("content-capability")?);
+    let host = protection::host(secure, address);
+    let files = protection::files(secure, state.path(), &host)?;
+    let certificate = files.map(|files| reload::certificate(files, json)).transpose()?;
+    let (tokens, nudge) = reload::tokens(state.path(), json)?;
+    let access = Access::new(state.secret("token")?, state.secret("content-capability")?)
+        .with_grants(tokens)
+        .with_host_names(secure.host.iter().cloned().collect());
+    let link = JoinLink::new(&host, address.port(), access.token().clone())
+        .map_err(|error| Failure::usage(error.to_string(), "give the name of this machine with --host"))?;
+    let entrance = match &certificate {
+        Some(certificate) => Entrance::from(access.clone()).over_tls(certificate.clone()),
+        None if secure.insecure_public => Entrance::from(access.clone()).trusting_the_network(),
+        None => Entrance::from(access.clone()),
+    };
     let hub = state.open_hub(only, false, policy).await?;
     let events = hub.events();
     scan(&hub, json).await?;
-    let host = address.ip().to_string();
-    let link = JoinLink::new(&host, address.port(), access.token().clone())
-        .map_err(|error| Failure::other(error.to_string(), ""))?;
-    let content = format!("ws://{address}{}", access.content_path());
-    let plain = format!("ws://{address}/content");
-    let mut facts = json!({"role": "serves", "listen": address.to_string()});
-    if let Some(lines_at) = lines_at {
-        facts["diffsync"] = json!(lines_at.to_string());
-    }
-    control::listen(state.path(), hub.clone(), watch::channel(facts).1);
+    let lines_at = lines_at.map(|at| with_host(&protection::host(secure, at), at.port()));
+    let spoken = Spoken { host, address, lines_at, certificate, link, access };
+    control::listen(state.path(), hub.clone(), spoken.facts(), Some(nudge));
     let (stop, stopped) = watch::channel(false);
     if let Some(lines) = lines {
-        tokio::spawn(syncline_net::serve_lines(lines, hub.clone(), access.clone(), stopped.clone()));
+        tokio::spawn(syncline_net::serve_lines(lines, hub.clone(), entrance.clone(), stopped.clone()));
     }
-    let serving = tokio::spawn(syncline_net::serve(listener, hub.clone(), access.clone(), stopped));
-    if json {
-        let token = access.token().secret();
-        let mut ready = json!({"join": link.to_string(), "content": content, "ws": plain, "token": token});
-        if let Some(lines_at) = lines_at {
-            ready["diffsync"] = json!(lines_at.to_string());
-        }
-        report::json_line(&ready);
-    } else {
-        println!("Serving {} ({} files)", root.display(), hub.document_paths().len());
-        println!("  join it      syncline join '{link}' DIR");
-        println!("  for scripts  {content}");
-        if let Some(lines_at) = lines_at {
-            let token = state_path(&root).join("token");
-            println!("  diff-sync    syncline connect {lines_at} FILE --token-file '{}'", token.display());
-        }
-        println!("Ctrl-C ends it; nothing is lost.");
-    }
-    tell_until_interrupted(events, json).await?;
+    let serving = tokio::spawn(syncline_net::serve(listener, hub.clone(), entrance, stopped));
+    // Whoever hears that it is ready may end it at once.
+    let interrupted = interrupted()?;
+    spoken.tell(&root, hub.document_paths().len(), json);
+    tell_until_interrupted(events, json, interrupted).await?;
     stop.send_replace(true);
     hub.close();
     match serving.await {
         Ok(Err(error)) => Err(Failure::other(error.to_string(), "")),
         _ => Ok(()),
     }
+}
+
+/// Where and how a hub is spoken to.
+#[derive(Clone)]
+struct Spoken {
+    host: String,
+    address: SocketAddr,
+    /// `HOST:PORT` of diff-sync in lines.
+    lines_at: Option<String>,
+    certificate: Option<watch::Receiver<Arc<Certificate>>>,
+    /// Without TLS; see [`Spoken::trust`].
+    link: JoinLink,
+    access: Access,
+}
+
+impl Spoken {
+    /// As the certificate is now.
+    fn trust(&self) -> Trust {
+        protection::trust(self.certificate.as_ref(), &self.host)
+    }
+
+    /// What the control socket tells.
+    fn facts(&self) -> impl Fn() -> Value + Send + Sync + use<> {
+        let spoken = self.clone();
+        move || {
+            let mut facts = json!({
+                "role": "serves", "listen": spoken.address.to_string(), "link_host": spoken.link.host(),
+                "link_port": spoken.link.port(), "tls": protection::trust_name(spoken.trust()),
+            });
+            if let Some(lines_at) = &spoken.lines_at {
+                facts["diffsync"] = json!(lines_at);
+            }
+            facts
+        }
+    }
+
+    /// What is printed when the hub is ready.
+    fn tell(&self, root: &Path, files: usize, json: bool) {
+        let trust = self.trust();
+        let link = self.link.clone().with_trust(trust);
+        let scheme = if trust == Trust::Plain { "ws" } else { "wss" };
+        let content = format!("{scheme}://{}{}", link.place(), self.access.content_path());
+        if json {
+            let plain = format!("{scheme}://{}/content", link.place());
+            let token = self.access.token().secret();
+            let mut ready = json!({
+                "join": link.to_string(), "content": content, "ws": plain, "token": token,
+                "tls": protection::trust_name(trust),
+            });
+            if let Some(lines_at) = &self.lines_at {
+                ready["diffsync"] = json!(lines_at);
+            }
+            return report::json_line(&ready);
+        }
+        println!("Serving {} ({files} files)", root.display());
+        println!("  join it      syncline join '{link}' DIR");
+        println!("  for scripts  {content}");
+        if let Some(lines_at) = &self.lines_at {
+            let token = state_path(root).join("token");
+            let tls = match trust {
+                Trust::Plain => String::new(),
+                Trust::Authorities => " --tls".to_owned(),
+                Trust::Fingerprint(fingerprint) => {
+                    format!(" --fingerprint {}", fingerprint_text(&fingerprint))
+                }
+            };
+            println!(
+                "  diff-sync    syncline connect {lines_at} FILE --token-file '{}'{tls}",
+                token.display()
+            );
+        }
+        if trust == Trust::Plain && !self.address.ip().to_canonical().is_loopback() {
+            println!("  Without TLS: everybody on the network can read along.");
+        }
+        println!("Ctrl-C ends it; nothing is lost.");
+    }
+}
+
+/// `HOST:PORT`, an IPv6 address in brackets.
+fn with_host(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn bind(listen: Option<SocketAddr>) -> Result<TcpListener, Failure> {
@@ -133,8 +212,8 @@ pub async fn scan(hub: &Hub, json: bool) -> Result<(), Failure> {
 pub async fn tell_until_interrupted(
     mut events: broadcast::Receiver<HubEvent>,
     json: bool,
+    interrupted: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    let interrupted = interrupted()?;
     tokio::pin!(interrupted);
     loop {
         tokio::select! {

@@ -5,13 +5,13 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use syncline_disk::{Folder, RealFolder, RealOptions, RelPath, STATE_DIR};
 use syncline_hub::{Founding, Hub, Options, Policy};
 use syncline_protocol::Token;
 use syncline_store::{FolderLock, Log, Opener, SqliteLog};
 
 use crate::failure::Failure;
+use crate::report;
 
 /// The journal's name in a state directory.
 pub const JOURNAL: &str = "journal.db";
@@ -108,7 +108,7 @@ impl StateDir {
             founding: opened.founding,
             policy: opened.policy,
             seed: u64::from_le_bytes(seed),
-            clock: Arc::new(now_ms),
+            clock: Arc::new(report::now_ms),
             author: opened.author.unwrap_or_else(machine_name),
         };
         Ok(Hub::open(options).await?)
@@ -152,10 +152,6 @@ pub fn read_secret(path: &Path) -> Result<Option<Token>, Failure> {
 pub fn opener_at(state: &Path) -> Opener {
     let path = state.join(JOURNAL);
     Box::new(move || Ok(Box::new(SqliteLog::open(&path)?) as Box<dyn Log>))
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Who is named as the author of saves: the user, on this machine.

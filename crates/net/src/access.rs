@@ -1,64 +1,74 @@
-//! Who may do what. Every check of a secret is made here and nowhere else.
+//! The secrets of a hub and the tokens its owner made, and whose is what somebody shows. What its holder may
+//! do is decided by [`syncline_protocol::access::decide`]; that is asked in [`Pass`](crate::pass::Pass).
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use syncline_protocol::{ErrorCode, ProtocolError, Token};
+use syncline_protocol::Token;
+use syncline_protocol::access::{Ask, Channel, Grant, Holder, Refusal, Verb, decide};
+use tokio::sync::watch;
 
-use crate::error::NetError;
+/// The tokens that the owner made, by the hash of their secret. Immutable: what changes is a new one.
+#[derive(Clone, Default, Debug)]
+pub struct Grants(HashMap<[u8; 32], Grant>);
 
-/// The secrets of a hub, as loaded from its 0600 file by whoever runs it.
+impl Grants {
+    /// These tokens. Of two with the same secret the last one counts.
+    pub fn new(grants: impl IntoIterator<Item = Grant>) -> Grants {
+        Grants(grants.into_iter().map(|grant| (grant.hash, grant)).collect())
+    }
+
+    fn get(&self, hash: &[u8; 32]) -> Option<&Grant> {
+        self.0.get(hash)
+    }
+}
+
+/// The secrets of a hub, as loaded from its 0600 files by whoever runs it.
 #[derive(Clone, Debug)]
 pub struct Access {
     token: Token,
     content_capability: Token,
     host_names: Vec<String>,
-}
-
-/// What is spoken on a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Channel {
-    /// Between hubs: everything.
-    Replica,
-    /// Whole texts as JSON.
-    Content,
-    /// What changed, as JSON, both ways.
-    Diffsync,
+    /// Changes while the hub runs: who is taken something away loses it at once.
+    grants: watch::Receiver<Arc<Grants>>,
+    clock: fn() -> u64,
 }
 
 /// What somebody shows to be let in.
 #[derive(Clone, Copy)]
-pub enum Presented<'a> {
+pub(crate) enum Presented<'a> {
     /// The token of a hello.
     Token(&'a str),
     /// The part of an address that is a secret.
     Capability(&'a str),
 }
 
-/// Somebody who was let in.
+/// Whose a secret is. Kept instead of the secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Identity {
-    /// Where to.
-    pub channel: Channel,
-    /// A hash of the secret that let them in: what is kept for them is kept for who has that secret.
-    pub id: [u8; 32],
-}
-
-/// Somebody who was not.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("this token does not let in here")]
-pub struct Denied;
-
-impl From<Denied> for ProtocolError {
-    fn from(denied: Denied) -> ProtocolError {
-        ProtocolError::new(ErrorCode::Unauthorized, denied.to_string())
-    }
+pub(crate) enum Key {
+    /// The owner's.
+    Owner,
+    /// That of the `content` address.
+    Capability,
+    /// A token's, by its hash.
+    Token([u8; 32]),
 }
 
 impl Access {
-    /// Lets in whoever shows `token`, and to `content` also whoever's address contains `content_capability`
-    /// (a separate secret: an address is seen by more eyes than a token).
+    /// Lets in whoever shows `token`, the owner's, and to `content` also whoever's address contains
+    /// `content_capability` (a separate secret: an address is seen by more eyes than a token).
     pub fn new(token: Token, content_capability: Token) -> Access {
-        Access { token, content_capability, host_names: Vec::new() }
+        // Without its sender it never changes.
+        let (_, grants) = watch::channel(Arc::default());
+        Access { token, content_capability, host_names: Vec::new(), grants, clock: now_ms }
+    }
+
+    /// Also lets in the tokens that the owner made, each as far as it goes. What the sender says later holds
+    /// at once, on connections that stand as well.
+    pub fn with_grants(mut self, grants: watch::Receiver<Arc<Grants>>) -> Access {
+        self.grants = grants;
+        self
     }
 
     /// Also accepts requests for these host names, besides addresses and `localhost`. A page of another site
@@ -68,7 +78,7 @@ impl Access {
         self
     }
 
-    /// The token of the join link.
+    /// The token of the owner's join link.
     pub fn token(&self) -> &Token {
         &self.token
     }
@@ -82,24 +92,88 @@ impl Access {
         self.host_names.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
-    /// Whether what is presented lets in, in constant time.
-    pub fn allow(&self, channel: Channel, presented: Presented<'_>) -> Result<Identity, Denied> {
-        let (secret, text) = match (channel, presented) {
-            (_, Presented::Token(text)) => (&self.token, text),
-            (Channel::Content, Presented::Capability(text)) => (&self.content_capability, text),
-            (Channel::Replica | Channel::Diffsync, Presented::Capability(_)) => return Err(Denied),
-        };
-        let presented = Token::parse(text).map_err(|_| Denied)?;
-        if secret.admits(&presented) { Ok(Identity { channel, id: secret.hash() }) } else { Err(Denied) }
+    /// Whose the secret is, compared in constant time; for tokens the owner made, by a hash of it.
+    pub(crate) fn key_of(&self, presented: Presented<'_>) -> Option<Key> {
+        match presented {
+            Presented::Capability(text) => {
+                let shown = Token::parse(text).ok()?;
+                self.content_capability.admits(&shown).then_some(Key::Capability)
+            }
+            Presented::Token(text) => {
+                let shown = Token::parse(text).ok()?;
+                if self.token.admits(&shown) {
+                    return Some(Key::Owner);
+                }
+                let hash = shown.hash();
+                self.grants.borrow().get(&hash).map(|_| Key::Token(hash))
+            }
+        }
+    }
+
+    /// What whoever is known by this key may do now.
+    pub(crate) fn decide(&self, key: Option<Key>, ask: Ask<'_>) -> Result<(), Refusal> {
+        let now = (self.clock)();
+        match key {
+            None => decide(Holder::Nobody, ask, now),
+            Some(Key::Owner) => decide(Holder::Owner, ask, now),
+            Some(Key::Capability) => decide(Holder::Capability, ask, now),
+            Some(Key::Token(hash)) => {
+                let grants = self.grants.borrow();
+                // A token that is gone from the list was taken back, however that was done.
+                let grant = grants.get(&hash).ok_or(Refusal::Revoked)?;
+                decide(Holder::Token(grant), ask, now)
+            }
+        }
+    }
+
+    /// The document that is meant when none is named: a token for one document means that one.
+    pub(crate) fn own_document(&self, key: Option<Key>) -> Option<String> {
+        let Some(Key::Token(hash)) = key else { return None };
+        match &self.grants.borrow().get(&hash)?.scope {
+            syncline_protocol::access::Scope::Document(path) => Some(path.clone()),
+            syncline_protocol::access::Scope::Folder => None,
+        }
+    }
+
+    /// A hash of the secret: what is kept for its holder is kept for who has that secret.
+    pub(crate) fn identity(&self, key: Key) -> [u8; 32] {
+        match key {
+            Key::Owner => self.token.hash(),
+            Key::Capability => self.content_capability.hash(),
+            Key::Token(hash) => hash,
+        }
+    }
+
+    /// Waits until a connection's right to be there has ended, and why. Cancel-safe.
+    pub(crate) async fn ended(&self, key: Key, channel: Channel) -> Refusal {
+        let Key::Token(hash) = key else { return std::future::pending().await };
+        let mut grants = self.grants.clone();
+        loop {
+            grants.mark_unchanged();
+            let ask = Ask { channel, verb: Verb::Connect, document: None };
+            if let Err(refusal) = self.decide(Some(key), ask) {
+                return refusal;
+            }
+            let end = grants.borrow().get(&hash).and_then(|grant| grant.expires_ms);
+            let rest = end.map(|end| Duration::from_millis(end.saturating_sub((self.clock)())));
+            // The clock may be set meanwhile.
+            let rest = rest.map_or(LOOK_AGAIN, |rest| rest.min(LOOK_AGAIN));
+            tokio::select! {
+                changed = grants.changed() => if changed.is_err() {
+                    // Nobody will change anything any more; the time still runs.
+                    tokio::time::sleep(rest).await;
+                },
+                () = tokio::time::sleep(rest) => {}
+            }
+        }
     }
 }
 
-/// Whether it is safe to listen there: without TLS only on the machine itself.
-pub fn check_bind(address: SocketAddr) -> Result<(), NetError> {
-    if address.ip().to_canonical().is_loopback() {
-        return Ok(());
-    }
-    Err(NetError::PublicWithoutTls { address })
+/// How often a token's time is looked at, at least.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]
@@ -111,29 +185,18 @@ mod tests {
         let (token, capability) = (Token::from_random([1; 32]), Token::from_random([2; 32]));
         let access = Access::new(token.clone(), capability.clone());
         let (token, capability) = (token.secret(), capability.secret());
-        let allow = |channel, presented| access.allow(channel, presented).is_ok();
-        assert!(allow(Channel::Replica, Presented::Token(&token)));
-        assert!(allow(Channel::Content, Presented::Token(&token)));
-        assert!(allow(Channel::Content, Presented::Capability(&capability)));
-        assert!(!allow(Channel::Replica, Presented::Capability(&capability)));
-        assert!(allow(Channel::Diffsync, Presented::Token(&token)));
-        assert!(!allow(Channel::Diffsync, Presented::Capability(&capability)));
-        assert!(!allow(Channel::Replica, Presented::Token(&capability)));
-        assert!(!allow(Channel::Content, Presented::Capability(&token)));
+        let key = |presented| access.key_of(presented);
+        assert_eq!(key(Presented::Token(&token)), Some(Key::Owner));
+        assert_eq!(key(Presented::Capability(&capability)), Some(Key::Capability));
+        assert_eq!(key(Presented::Capability(&token)), None);
+        assert_eq!(key(Presented::Token(&capability)), None);
         for wrong in ["", "x", &token[..42], &token.to_lowercase()] {
-            assert!(!allow(Channel::Replica, Presented::Token(wrong)));
+            assert_eq!(key(Presented::Token(wrong)), None);
         }
         assert!(!format!("{access:?}").contains(&token));
-    }
-
-    #[test]
-    fn only_loopback_is_bound_without_tls() {
-        for address in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:7000", "[::ffff:127.0.0.1]:1"] {
-            assert!(check_bind(address.parse().unwrap()).is_ok(), "{address}");
-        }
-        for address in ["0.0.0.0:0", "[::]:7000", "192.168.1.2:1", "[fe80::1]:1"] {
-            let error = check_bind(address.parse().unwrap()).unwrap_err();
-            assert!(error.to_string().contains("SSH tunnel"), "{address}: {error}");
-        }
+        let ask = |channel| Ask { channel, verb: Verb::Connect, document: None };
+        assert_eq!(access.decide(Some(Key::Owner), ask(Channel::Replica)), Ok(()));
+        assert_eq!(access.decide(Some(Key::Capability), ask(Channel::Diffsync)), Err(Refusal::Unknown));
+        assert_eq!(access.decide(None, ask(Channel::Content)), Err(Refusal::Unknown));
     }
 }

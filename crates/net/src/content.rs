@@ -9,14 +9,17 @@ use syncline_protocol::{ErrorCode, ProtocolError, limits};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::access::{Access, Channel, Presented};
+use syncline_protocol::access::{Refusal, Verb};
+
+use crate::access::Presented;
 use crate::admission::Place;
+use crate::pass::Pass;
 use crate::socket::{Broken, Incoming, Outgoing, Received, Stranger, Writer};
 use syncline_hub::refusal;
 
 struct Driver<'a> {
     hub: Hub,
-    access: &'a Access,
+    pass: &'a Pass<'a>,
     session: Session,
     text: Option<TextSession>,
     started: Instant,
@@ -31,13 +34,13 @@ pub(crate) async fn run(
     stranger: Stranger,
     session: Session,
     hub: Hub,
-    access: &Access,
+    pass: &Pass<'_>,
     place: &mut Place,
     shutdown: watch::Receiver<bool>,
 ) {
     let mut driver = Driver {
         hub,
-        access,
+        pass,
         session,
         text: None,
         started: Instant::now(),
@@ -90,6 +93,8 @@ impl Driver<'_> {
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut queued, mut told) = (0u64, 0u64);
+        let ended = self.pass.ended();
+        tokio::pin!(ended);
         loop {
             // One after the other, and meanwhile nothing is read: a client that is faster than the journal
             // waits in its own buffer. What was said before still leaves: the writer is a task.
@@ -128,6 +133,7 @@ impl Driver<'_> {
                 },
                 () = changed(&mut self.text), if wants_changes => self.handle(Input::Changed),
                 _ = tick.tick() => self.handle(Input::Tick),
+                refusal = &mut ended, if self.closing.is_none() => self.expel(refusal),
                 () = crate::stopped(&mut shutdown), if self.closing.is_none() => self.handle(Input::Stop),
             }
         }
@@ -141,8 +147,8 @@ impl Driver<'_> {
                     Output::Send(text) => self.outbox.push_back(text),
                     Output::Close(error) => self.closing = Some(error),
                     Output::CheckToken(token) => {
-                        let allowed = self.access.allow(Channel::Content, Presented::Token(&token));
-                        inputs.push_back(Input::TokenChecked(allowed.map(drop).map_err(ProtocolError::from)));
+                        let shown = self.pass.show(Presented::Token(&token));
+                        inputs.push_back(Input::TokenChecked(shown.map_err(ProtocolError::from)));
                     }
                     ask => self.todo.push_back(ask),
                 }
@@ -150,21 +156,19 @@ impl Driver<'_> {
         }
     }
 
+    /// The right to be here has ended: of what was not sent yet, only that is said.
+    fn expel(&mut self, refusal: Refusal) {
+        self.todo.clear();
+        self.outbox.clear();
+        self.handle(Input::Expelled(refusal.into()));
+    }
+
     async fn perform(&mut self, output: Output) -> Option<Input> {
         let gone = || ProtocolError::new(ErrorCode::Internal, "no document is open");
         match output {
             Output::OpenDocument { document, name } => {
                 let name = if name.is_empty() { "content client".to_owned() } else { name };
-                let party = Party { name, channel: "content" };
-                let opened = self.hub.open_text(document.as_deref(), party).await;
-                Some(Input::DocumentOpened(match opened {
-                    Ok(text) => {
-                        let path = text.document().to_owned();
-                        self.text = Some(text);
-                        Ok(path)
-                    }
-                    Err(error) => Err(refusal(&error)),
-                }))
+                Some(Input::DocumentOpened(self.open(document, name).await))
             }
             Output::AskCurrent => Some(Input::Current(match &mut self.text {
                 Some(text) => match text.current().await {
@@ -174,14 +178,31 @@ impl Driver<'_> {
                 None => Err(gone()),
             })),
             Output::Upload { content, base, request_id } => Some(Input::Uploaded(match &mut self.text {
-                Some(text) => match text.upload(content, base, request_id).await {
-                    Ok(uploaded) => Ok((uploaded.version, uploaded.merged)),
-                    Err(error) => Err(refusal(&error)),
+                Some(text) => match self.pass.may(Verb::Edit, Some(text.document())) {
+                    Ok(()) => match text.upload(content, base, request_id).await {
+                        Ok(uploaded) => Ok((uploaded.version, uploaded.merged)),
+                        Err(error) => Err(refusal(&error)),
+                    },
+                    Err(refused) => Err(refused.into()),
                 },
                 None => Err(gone()),
             })),
             Output::Send(_) | Output::Close(_) | Output::CheckToken(_) => None,
         }
+    }
+
+    /// Opens the document that is asked for, or the one that is meant. Whoever may not read it is not told
+    /// whether there is one.
+    async fn open(&mut self, document: Option<String>, name: String) -> Result<String, ProtocolError> {
+        let document = self.pass.document(document)?;
+        let name = if name.is_empty() { "content client".to_owned() } else { name };
+        let party = Party { name, channel: "content" };
+        let text = self.hub.open_text(document.as_deref(), party).await.map_err(|error| refusal(&error))?;
+        let path = text.document().to_owned();
+        // Without a name the hub has chosen.
+        self.pass.may(Verb::Read, Some(&path))?;
+        self.text = Some(text);
+        Ok(path)
     }
 }
 

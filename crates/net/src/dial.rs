@@ -5,7 +5,6 @@ use std::time::Duration;
 use syncline_hub::Hub;
 use syncline_protocol::replica::{Link, LinkEvent, Local, Role};
 use syncline_protocol::{ErrorCode, JoinLink, ProtocolError, limits};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::client_async_with_config;
@@ -16,6 +15,7 @@ use crate::error::NetError;
 use crate::gate::Gate;
 use crate::replica::{End, Shell, run};
 use crate::socket::{Stranger, narrow_config};
+use crate::tls::connect;
 
 /// How long a connection must have stood to count as healthy.
 const HEALTHY: Duration = Duration::from_secs(10);
@@ -74,6 +74,7 @@ pub async fn keep_joined(
                     check: &check,
                     events: Some(events.clone()),
                     shutdown: shutdown.clone(),
+                    pass: None,
                     place: None,
                 };
                 let mut opened = false;
@@ -113,6 +114,8 @@ fn is_final(error: &ProtocolError) -> bool {
     matches!(
         error.code,
         ErrorCode::Unauthorized
+            | ErrorCode::Expired
+            | ErrorCode::Revoked
             | ErrorCode::Forbidden
             | ErrorCode::WrongFolder
             | ErrorCode::SameHub
@@ -123,10 +126,9 @@ fn is_final(error: &ProtocolError) -> bool {
 /// One attempt: a connection that has not greeted, or why there is none.
 async fn dial(link: &JoinLink) -> Result<Stranger, String> {
     let place = link.place();
-    let connect = async {
-        let stream = TcpStream::connect((link.host(), link.port())).await;
-        let stream = stream.map_err(|error| format!("cannot reach {place}: {error}"))?;
-        let _ = stream.set_nodelay(true);
+    let dial = async {
+        let stream = connect(link.host(), link.port(), link.trust()).await;
+        let stream = stream.map_err(|why| format!("{place}: {why}"))?;
         // Wide for the answer's head, which a slow sender may not stretch: see the timeout.
         let gate = Gate::new(stream, limits::MAX_BEFORE_HELLO as u64);
         let answer = client_async_with_config(link.replica_url(), gate, Some(narrow_config())).await;
@@ -136,7 +138,7 @@ async fn dial(link: &JoinLink) -> Result<Stranger, String> {
             Err(error) => Err(format!("{place} is no Syncline hub: {error}")),
         }
     };
-    match timeout(limits::HEAD_TIMEOUT, connect).await {
+    match timeout(limits::HEAD_TIMEOUT, dial).await {
         Ok(dialed) => dialed,
         Err(_) => Err(format!("{place} did not answer within 10 s")),
     }

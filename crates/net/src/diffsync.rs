@@ -11,9 +11,12 @@ use syncline_protocol::{ErrorCode, ProtocolError, limits};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::access::{Access, Channel, Presented};
+use syncline_protocol::access::Verb;
+
+use crate::access::Presented;
 use crate::admission::Place;
 use crate::lines::Lines;
+use crate::pass::Pass;
 use crate::socket::{Broken, Incoming, Outgoing, Received, Stranger, Writer};
 use syncline_hub::refusal;
 
@@ -76,12 +79,10 @@ impl Wire {
 
 struct Driver<'a> {
     hub: Hub,
-    access: &'a Access,
+    pass: &'a Pass<'a>,
     connection: Connection,
     /// In the order of opening, which is that of the connection's indexes.
     sessions: Vec<DiffSession>,
-    /// Whose token let in.
-    identity: [u8; 32],
     started: Instant,
     todo: VecDeque<Output>,
 }
@@ -98,16 +99,15 @@ enum End {
 pub(crate) async fn run(
     wire: Wire,
     hub: Hub,
-    access: &Access,
+    pass: &Pass<'_>,
     place: &mut Place,
     shutdown: watch::Receiver<bool>,
 ) {
     let mut driver = Driver {
         hub,
-        access,
+        pass,
         connection: Connection::new(),
         sessions: Vec::new(),
-        identity: [0; 32],
         started: Instant::now(),
         todo: VecDeque::new(),
     };
@@ -131,6 +131,8 @@ impl Driver<'_> {
     ) -> End {
         self.handle(Input::Opened);
         let mut stranger = true;
+        let ended = self.pass.ended();
+        tokio::pin!(ended);
         loop {
             if stranger && self.connection.is_let_in() {
                 stranger = false;
@@ -171,6 +173,7 @@ impl Driver<'_> {
                 },
                 news = news(&mut self.sessions, |index| connection.wants_changes(index)) => news,
                 () = sleep_until(wake) => Input::Tick,
+                refusal = &mut ended => Input::Expelled(refusal.into()),
                 () = crate::stopped(&mut shutdown) => Input::Stop,
             };
             self.handle(input);
@@ -182,21 +185,24 @@ impl Driver<'_> {
     }
 
     async fn perform(&mut self, output: Output) -> Option<Input> {
-        let gone = || ProtocolError::new(ErrorCode::Internal, "the document is not open");
         match output {
             Output::CheckToken(token) => {
-                let allowed = self.access.allow(Channel::Diffsync, Presented::Token(&token));
-                let checked = allowed.map(|identity| self.identity = identity.id);
-                Some(Input::TokenChecked(checked.map_err(ProtocolError::from)))
+                let shown = self.pass.show(Presented::Token(&token));
+                Some(Input::TokenChecked(shown.map_err(ProtocolError::from)))
             }
             Output::Open { session, doc, name } => {
+                // Whoever may not read a document is not told whether there is one.
+                let doc = match self.pass.document(doc) {
+                    Ok(doc) => doc,
+                    Err(refused) => return Some(Input::DocumentOpened(Err(refused.into()))),
+                };
                 if self.sessions.iter().any(|open| open.is_on(doc.as_deref(), session)) {
                     // It would wait for itself.
                     let message = "this session has the document open on this connection already";
                     let error = ProtocolError::new(ErrorCode::BadMessage, message);
                     return Some(Input::DocumentOpened(Err(error)));
                 }
-                let party = DiffParty { session, identity: self.identity, name };
+                let party = DiffParty { session, identity: self.pass.identity(), name };
                 let hub = self.hub.clone();
                 let opened = tokio::select! {
                     opened = hub.open_diff(doc.as_deref(), party) => opened,
@@ -211,20 +217,34 @@ impl Driver<'_> {
                     Err(error) => Err(refusal(&error)),
                 }))
             }
-            Output::Sync(index, sync) => Some(Input::Answered(match self.sessions.get_mut(index) {
-                Some(session) => session.sync(sync).await.map_err(|error| refusal(&error)),
-                None => Err(gone()),
+            Output::Sync(index, sync) => {
+                let verb = if sync.edits.is_empty() { Verb::Read } else { Verb::Edit };
+                Some(Input::Answered(match self.allowed(index, verb) {
+                    Ok(session) => session.sync(sync).await.map_err(|error| refusal(&error)),
+                    Err(refused) => Err(refused),
+                }))
+            }
+            // What a client brings back is kept, even where it is no edit.
+            Output::Return(index, back) => Some(Input::Answered(match self.allowed(index, Verb::Edit) {
+                Ok(session) => session.returned(back).await.map_err(|error| refusal(&error)),
+                Err(refused) => Err(refused),
             })),
-            Output::Return(index, back) => Some(Input::Answered(match self.sessions.get_mut(index) {
-                Some(session) => session.returned(back).await.map_err(|error| refusal(&error)),
-                None => Err(gone()),
-            })),
-            Output::History(index) => Some(Input::History(match self.sessions.get(index) {
-                Some(session) => session.history().await.map_err(|error| refusal(&error)),
-                None => Err(gone()),
+            Output::History(index) => Some(Input::History(match self.allowed(index, Verb::Read) {
+                Ok(session) => session.history().await.map_err(|error| refusal(&error)),
+                Err(refused) => Err(refused),
             })),
             Output::Send(_) | Output::Close(_) => None,
         }
+    }
+}
+
+impl Driver<'_> {
+    /// An open document's session, if this may be done with it.
+    fn allowed(&mut self, index: usize, verb: Verb) -> Result<&mut DiffSession, ProtocolError> {
+        let gone = || ProtocolError::new(ErrorCode::Internal, "the document is not open");
+        let session = self.sessions.get_mut(index).ok_or_else(gone)?;
+        self.pass.may(verb, Some(session.document()))?;
+        Ok(session)
     }
 }
 

@@ -9,8 +9,8 @@ use syncline_protocol::ProtocolError;
 pub enum NetError {
     /// Listening there would let the network read along.
     #[error(
-        "{address} can be reached from other machines and there is no TLS yet: listen on 127.0.0.1 and use \
-         an SSH tunnel (ssh -L)"
+        "{address} can be reached from other machines, which could read along: serve with --tls, or listen on \
+         127.0.0.1 and use an SSH tunnel (ssh -L)"
     )]
     PublicWithoutTls {
         /// The address asked for.

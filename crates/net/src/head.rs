@@ -5,11 +5,14 @@ use std::io;
 use std::net::IpAddr;
 
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
-use syncline_protocol::limits;
+use syncline_protocol::{is_document_path, limits, percent};
 use tokio::io::AsyncRead;
 use tokio_tungstenite::tungstenite::handshake::server::{create_response, write_response};
 
-use crate::access::{Access, Channel, Presented};
+use syncline_protocol::access::{Ask, Channel, Verb};
+
+use crate::access::{Access, Presented};
+use crate::entrance::{Entrance, Protection};
 use crate::gate::{Gate, is_too_much};
 
 const MAX_HEADERS: usize = 64;
@@ -45,7 +48,8 @@ pub(crate) enum HeadError {
 }
 
 /// What a request asks for.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) enum Route {
     /// Hub to hub.
     Replica,
@@ -55,9 +59,22 @@ pub(crate) enum Route {
     Diffsync,
     /// Whole texts, let in by the address.
     Admitted {
+        /// The part of it that is a secret.
+        capability: String,
         /// Which document.
         document: Option<String>,
     },
+}
+
+impl Route {
+    /// What is spoken there.
+    pub fn channel(&self) -> Channel {
+        match self {
+            Route::Replica => Channel::Replica,
+            Route::Content | Route::Admitted { .. } => Channel::Content,
+            Route::Diffsync => Channel::Diffsync,
+        }
+    }
 }
 
 /// Reads a head and not a byte more.
@@ -143,7 +160,8 @@ impl Head {
 
 /// What a request asks for, or why it gets nothing. The order matters: who comes from a wrong place is told
 /// nothing about addresses.
-pub(crate) fn route(head: &Head, access: &Access) -> Result<Route, NoEntry> {
+pub(crate) fn route(head: &Head, entrance: &Entrance) -> Result<Route, NoEntry> {
+    let access = &entrance.access;
     if head.method != "GET" {
         return Err(no_entry(405, EXPLANATION));
     }
@@ -152,7 +170,7 @@ pub(crate) fn route(head: &Head, access: &Access) -> Result<Route, NoEntry> {
         return Err(no_entry(403, "This hub is not known by that Host; use its address or localhost.\n"));
     }
     if let Some(origin) = head.only(ORIGIN)?
-        && !is_same_origin(origin, host)
+        && !is_same_origin(origin, host, entrance.protection())
     {
         return Err(no_entry(403, "Pages of other sites may not connect to this hub.\n"));
     }
@@ -172,13 +190,14 @@ pub(crate) fn route(head: &Head, access: &Access) -> Result<Route, NoEntry> {
         _ => {
             let rest = path.strip_prefix("/content/").ok_or(unknown.clone())?;
             let (capability, document) = rest.split_once('/').unwrap_or((rest, ""));
-            let presented = Presented::Capability(capability);
-            access.allow(Channel::Content, presented).map_err(|_| unknown.clone())?;
+            let key = access.key_of(Presented::Capability(capability));
+            let ask = Ask { channel: Channel::Content, verb: Verb::Connect, document: None };
+            access.decide(key, ask).map_err(|_| unknown.clone())?;
             let document = match document {
                 "" => None,
                 encoded => Some(document_path(encoded).ok_or(unknown)?),
             };
-            Ok(Route::Admitted { document })
+            Ok(Route::Admitted { capability: capability.to_owned(), document })
         }
     }
 }
@@ -203,9 +222,11 @@ fn host_name(host: &str) -> &str {
 }
 
 /// Whether a page comes from this very hub.
-fn is_same_origin(origin: &str, host: &str) -> bool {
-    let place = |text: &str| text.strip_suffix(":80").unwrap_or(text).to_ascii_lowercase();
-    origin.strip_prefix("http://").is_some_and(|origin| place(origin) == place(host))
+fn is_same_origin(origin: &str, host: &str, protection: Protection) -> bool {
+    let (scheme, port) =
+        if protection == Protection::Tls { ("https://", ":443") } else { ("http://", ":80") };
+    let place = |text: &str| text.strip_suffix(port).unwrap_or(text).to_ascii_lowercase();
+    origin.strip_prefix(scheme).is_some_and(|origin| place(origin) == place(host))
 }
 
 fn has_secret(query: &str) -> bool {
@@ -218,26 +239,7 @@ fn has_secret(query: &str) -> bool {
 
 /// The path of a document from the address. The hub checks it against its folder once more.
 fn document_path(encoded: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(encoded.len());
-    let mut rest = encoded.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let (high, low) = (rest.next()?, rest.next()?);
-                digit(high)? << 4 | digit(low)?
-            }
-            other => other,
-        });
-    }
-    let path = String::from_utf8(bytes).ok()?;
-    let safe = path.len() <= limits::MAX_PATH
-        && !path.chars().any(|c| c.is_control() || c == '\\')
-        && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    safe.then_some(path)
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).map(|digit| digit as u8)
+    percent::decode(encoded).filter(|path| is_document_path(path))
 }
 
 /// The whole answer to a request that is refused.
@@ -264,6 +266,10 @@ pub(crate) const FULL: NoEntry = no_entry(503, "Too many connections; try again.
 /// The answer when the head did not come in time.
 pub(crate) const SLOW: NoEntry = no_entry(408, "The request took too long.\n");
 
+/// The answer to who speaks plainly where TLS is spoken.
+pub(crate) const PLAIN: NoEntry =
+    no_entry(400, "This hub speaks TLS: use wss://, or a link that contains &fp=.\n");
+
 /// An error of a stream that is gone, as the reason of a closed connection.
 pub(crate) fn gone(error: &io::Error) -> String {
     format!("the connection broke: {error}")
@@ -283,7 +289,7 @@ mod tests {
     fn ask(target: &str, headers: &str) -> Result<Route, u16> {
         let text = format!("GET {target} HTTP/1.1\r\n{headers}\r\n");
         let head = parse(text.as_bytes()).map_err(|no| no.status)?;
-        route(&head, &access()).map_err(|no| no.status)
+        route(&head, &access().into()).map_err(|no| no.status)
     }
 
     #[test]
@@ -293,7 +299,10 @@ mod tests {
         assert_eq!(ask("/replica", host), Ok(Route::Replica));
         assert_eq!(ask("/content", host), Ok(Route::Content));
         assert_eq!(ask("/diffsync", host), Ok(Route::Diffsync));
-        let admitted = |document: Option<&str>| Ok(Route::Admitted { document: document.map(str::to_owned) });
+        let admitted = |document: Option<&str>| {
+            let document = document.map(str::to_owned);
+            Ok(Route::Admitted { capability: capability.clone(), document })
+        };
         assert_eq!(ask(&format!("/content/{capability}"), host), admitted(None));
         assert_eq!(
             ask(&format!("/content/{capability}/a/b%20%C3%A4.txt"), host),
@@ -334,6 +343,24 @@ mod tests {
     }
 
     #[test]
+    fn over_tls_a_page_of_this_hub_is_one_that_came_over_tls() {
+        let own = |origin, protection| is_same_origin(origin, "notes.example", protection);
+        for (origin, tls, plain) in [
+            ("https://notes.example", true, false),
+            ("https://Notes.Example:443", true, false),
+            ("http://notes.example", false, true),
+            ("http://notes.example:443", false, false),
+            ("https://notes.example:8443", false, false),
+            ("https://evil.example", false, false),
+            ("null", false, false),
+        ] {
+            assert_eq!(own(origin, Protection::Tls), tls, "{origin}");
+            assert_eq!(own(origin, Protection::None), plain, "{origin}");
+            assert_eq!(own(origin, Protection::Waived), plain, "{origin}");
+        }
+    }
+
+    #[test]
     fn a_secret_in_the_query_is_refused_with_a_hint() {
         let host = "Host: localhost\r\n";
         for query in ["token=x", "a=b&k=x", "KEY=", "capability"] {
@@ -347,7 +374,7 @@ mod tests {
         let request = b"GET /replica HTTP/1.1\r\nHost: localhost\r\n\r\nrest";
         let mut gate = Gate::new(&request[..], 1 << 20);
         let head = read_head(&mut gate).await.unwrap();
-        assert_eq!(route(&head, &access()), Ok(Route::Replica));
+        assert_eq!(route(&head, &access().into()), Ok(Route::Replica));
         assert_eq!(gate.buffered(), b"rest");
         assert_eq!(head.upgrade().unwrap_err().status, 426);
     }

@@ -1,4 +1,4 @@
-//! How sessions arrive and leave over a network: WebSocket, tokens, dialing and reconnecting.
+//! How sessions arrive and leave over a network: WebSocket, TLS, tokens, dialing and reconnecting.
 //!
 //! [`serve`] accepts connections on a listener and hands each to the protocol its path names, [`serve_lines`]
 //! those that speak `diffsync` without HTTP around it; [`keep_joined`]
@@ -13,19 +13,24 @@ mod back_off;
 mod content;
 mod dial;
 mod diffsync;
+mod entrance;
 mod error;
 mod gate;
 mod head;
 mod lines;
 mod listener;
+mod pass;
 mod replica;
 mod socket;
+mod tls;
 
-pub use access::{Access, Channel, Denied, Identity, Presented, check_bind};
+pub use access::{Access, Grants};
 pub use back_off::BackOff;
 pub use dial::{JoinEvent, keep_joined};
+pub use entrance::{Entrance, Protection, check_bind};
 pub use error::NetError;
 pub use listener::{serve, serve_lines};
+pub use tls::{Certificate, ConnectError, Stream, TlsError, connect};
 
 /// Resolves when the shutdown is asked for (or whoever could ask is gone).
 async fn stopped(shutdown: &mut tokio::sync::watch::Receiver<bool>) {

@@ -1,18 +1,21 @@
-//! A TCP stream of lines within its limits: one JSON message a line, alive or closed.
+//! A stream of lines within its limits: one JSON message a line, alive or closed.
 //!
 //! An idle connection keeps no buffer: what is read passes through one on the stack, and only an unfinished
 //! line is kept. Reading can be given up at any point and goes on where it was.
 
-use std::io::{self, ErrorKind};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use syncline_protocol::{ErrorCode, ProtocolError, limits};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use crate::head::gone;
 use crate::socket::Broken;
+use crate::tls::Stream;
 
 /// Read at once.
 const CHUNK: usize = 16 << 10;
@@ -25,7 +28,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// A stream of lines.
 pub(crate) struct Lines {
-    stream: TcpStream,
+    stream: Stream,
     /// What came and was not taken yet: perhaps some lines, and the beginning of another.
     unread: Vec<u8>,
     /// So many bytes of it are known to hold no end of a line.
@@ -35,7 +38,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     /// Lines of at most `limit` bytes.
-    pub fn new(stream: TcpStream, limit: usize) -> Lines {
+    pub fn new(stream: Stream, limit: usize) -> Lines {
         Lines { stream, unread: Vec::new(), searched: 0, limit }
     }
 
@@ -52,13 +55,9 @@ impl Lines {
                     return text(line);
                 }
             }
-            if let Err(error) = self.stream.readable().await {
-                return Err(Broken::Gone(gone(&error)));
-            }
-            match self.fill() {
+            match poll_fn(|cx| self.poll_fill(cx)).await {
                 Ok(0) => return Err(Broken::Gone("the other side closed".to_owned())),
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(Broken::Gone(gone(&error))),
             }
         }
@@ -94,12 +93,13 @@ impl Lines {
         Ok(Some(line))
     }
 
-    /// Reads what is there.
-    fn fill(&mut self) -> io::Result<usize> {
+    /// Reads what is there. The buffer is on the stack only while it is read: nobody waits with one.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut chunk = [0; CHUNK];
-        let count = self.stream.try_read(&mut chunk)?;
-        self.unread.extend_from_slice(chunk.get(..count).unwrap_or_default());
-        Ok(count)
+        let mut chunk = ReadBuf::new(&mut chunk);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk))?;
+        self.unread.extend_from_slice(chunk.filled());
+        Poll::Ready(Ok(chunk.filled().len()))
     }
 
     /// Sends a line. Not cancel-safe: whoever gives it up must close.
@@ -114,7 +114,12 @@ impl Lines {
             };
             rest = rest.get(written..).unwrap_or_default();
         }
-        Ok(())
+        // TLS keeps what it has encrypted.
+        match timeout(limits::PROGRESS_CLOSE, self.stream.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Broken::Gone(gone(&error))),
+            Err(_) => Err(Broken::Gone("it took nothing for 30 s".to_owned())),
+        }
     }
 
     /// Closes, and reads on for a moment: closing with unread bytes resets the connection, and the last line
@@ -123,12 +128,9 @@ impl Lines {
         let _ = timeout(LINGER, async {
             self.stream.shutdown().await?;
             loop {
-                self.stream.readable().await?;
                 self.unread.clear();
-                match self.fill() {
-                    Ok(0) => return Ok(()),
-                    Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-                    _ => {}
+                if poll_fn(|cx| self.poll_fill(cx)).await? == 0 {
+                    return io::Result::Ok(());
                 }
             }
         })
@@ -147,14 +149,14 @@ fn text(mut line: Vec<u8>) -> Result<String, Broken> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
     async fn pair(limit: usize) -> (Lines, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let dialed = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (Lines::new(listener.accept().await.unwrap().0, limit), dialed)
+        (Lines::new(listener.accept().await.unwrap().0.into(), limit), dialed)
     }
 
     #[tokio::test]

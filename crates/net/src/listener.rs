@@ -1,10 +1,10 @@
 //! Accepting connections: heads within their time and size, then the protocol that the path names.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use syncline_hub::Hub;
+use syncline_protocol::access::Channel;
 use syncline_protocol::content::Session;
 use syncline_protocol::replica::{Link, Local, Role};
 use syncline_protocol::{ErrorCode, ProtocolError, limits};
@@ -12,17 +12,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::access::{Access, Channel, Presented};
+use crate::access::Presented;
 use crate::admission::{Admission, Place};
 use crate::diffsync::Wire;
+use crate::entrance::{Entrance, Protection, check_bind};
 use crate::error::NetError;
 use crate::gate::Gate;
 use crate::head::{FULL, HeadError, NoEntry, Route, SLOW, read_head, refusal_bytes, route};
 use crate::lines::Lines;
+use crate::pass::Pass;
 use crate::replica::Shell;
 use crate::socket::Stranger;
+use crate::tls::{self, Stream};
 use crate::{content, diffsync, replica};
 
 /// How long connections get to say goodbye when the hub stops.
@@ -33,18 +36,20 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Accepts connections until `shutdown` holds `true` (or its sender is gone), then lets them say goodbye.
 ///
-/// The caller has bound the listener and asked [`check_bind`](crate::check_bind).
+/// The caller has bound the listener and asked [`check_bind`]. An [`Access`](crate::Access) is an entrance
+/// without TLS.
 ///
 /// # Errors
-/// [`NetError::Listener`] if the listener's own address cannot be read. A single connection's fault is
+/// [`NetError::PublicWithoutTls`] as [`check_bind`]; [`NetError::Listener`] if the listener's own address cannot be
+/// read. A single connection's fault is
 /// never an error of the listener, and neither is a passing lack of file descriptors.
 pub async fn serve(
     listener: TcpListener,
     hub: Hub,
-    access: Access,
+    entrance: impl Into<Entrance>,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), NetError> {
-    accept(listener, hub, access, shutdown, Door::Http).await
+    accept(listener, hub, entrance.into(), shutdown, Door::Http).await
 }
 
 /// The same for connections that speak `diffsync`, one JSON message a line.
@@ -54,10 +59,10 @@ pub async fn serve(
 pub async fn serve_lines(
     listener: TcpListener,
     hub: Hub,
-    access: Access,
+    entrance: impl Into<Entrance>,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), NetError> {
-    accept(listener, hub, access, shutdown, Door::Lines).await
+    accept(listener, hub, entrance.into(), shutdown, Door::Lines).await
 }
 
 /// What is spoken first on a listener's connections.
@@ -70,15 +75,16 @@ enum Door {
 async fn accept(
     listener: TcpListener,
     hub: Hub,
-    access: Access,
+    entrance: Entrance,
     mut shutdown: watch::Receiver<bool>,
     door: Door,
 ) -> Result<(), NetError> {
     let address = listener.local_addr();
     let address =
         address.map_err(|source| NetError::Listener { address: "the listener".to_owned(), source })?;
-    crate::check_bind(address)?;
-    let access = Arc::new(access);
+    check_bind(address, entrance.protection())?;
+    let is_secured = entrance.protection() == Protection::Tls;
+    let entrance = Arc::new(entrance);
     let admission = Admission::new();
     let mut connections = JoinSet::new();
     let stop = shutdown.clone();
@@ -86,10 +92,12 @@ async fn accept(
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let server = Server { hub: hub.clone(), access: Arc::clone(&access), shutdown: stop.clone() };
-                    match (admission.admit(peer.ip()), door) {
-                        (Some(place), Door::Http) => drop(connections.spawn(server.connection(stream, peer, place))),
+                    let server = Server { hub: hub.clone(), entrance: Arc::clone(&entrance), shutdown: stop.clone() };
+                    match (admission.admit(peer.ip(), Instant::now()), door) {
+                        (Some(place), Door::Http) => drop(connections.spawn(server.connection(stream, place))),
                         (Some(place), Door::Lines) => drop(connections.spawn(server.lines(stream, place))),
+                        // Words without TLS would be taken for a fault of it.
+                        (None, _) if is_secured => drop(stream),
                         // Not answered from a task of its own: that would be one more thing to run out of.
                         (None, Door::Http) => drop(stream.try_write(&refusal_bytes(&FULL))),
                         (None, Door::Lines) => {
@@ -112,46 +120,65 @@ async fn accept(
 
 struct Server {
     hub: Hub,
-    access: Arc<Access>,
+    entrance: Arc<Entrance>,
     shutdown: watch::Receiver<bool>,
 }
 
 impl Server {
-    async fn connection(mut self, stream: TcpStream, _peer: SocketAddr, mut place: Place) {
-        // Keystrokes are small: waiting to fill a packet would cost 40 ms each.
-        let _ = stream.set_nodelay(true);
+    /// With TLS, if that is spoken here; `None` if nothing comes of it.
+    async fn secured(&mut self, stream: TcpStream) -> Option<Stream> {
+        let certificate = self.entrance.certificate();
+        tokio::select! {
+            stream = tls::accept(stream, certificate.as_deref()) => stream,
+            () = crate::stopped(&mut self.shutdown) => None,
+        }
+    }
+
+    /// A connection, from its first byte to its last. Each part is in a box of its own: what is over takes no room
+    /// while a connection stands and is idle.
+    async fn connection(mut self, stream: TcpStream, mut place: Place) {
+        if let Some((route, gate)) = Box::pin(self.upgraded(stream)).await {
+            Box::pin(self.speak(route, gate, &mut place)).await;
+        }
+    }
+
+    /// Reads the head and answers it; `None`: there is nothing more to say.
+    async fn upgraded(&mut self, stream: TcpStream) -> Option<(Route, Gate<Stream>)> {
+        let stream = self.secured(stream).await?;
         let mut gate = Gate::new(stream, limits::MAX_BEFORE_HELLO as u64 + 1);
         let head = tokio::select! {
             head = timeout(limits::HEAD_TIMEOUT, read_head(&mut gate)) => head,
-            () = crate::stopped(&mut self.shutdown) => return,
+            () = crate::stopped(&mut self.shutdown) => return None,
         };
         let wanted = match head {
-            Ok(Ok(head)) => route(&head, &self.access).and_then(|route| Ok((route, head.upgrade()?))),
+            Ok(Ok(head)) => route(&head, &self.entrance).and_then(|route| Ok((route, head.upgrade()?))),
             Ok(Err(HeadError::Refused(no))) => Err(no),
-            Ok(Err(HeadError::Gone)) => return,
+            Ok(Err(HeadError::Gone)) => return None,
             Err(_) => Err(SLOW),
         };
         match wanted {
             Ok((route, answer)) => {
                 let sent = timeout(limits::HEAD_TIMEOUT, gate.write_all(&answer)).await;
-                if matches!(sent, Ok(Ok(()))) {
-                    self.speak(route, gate, &mut place).await;
-                }
+                matches!(sent, Ok(Ok(()))).then_some((route, gate))
             }
-            Err(no) => refuse(gate, &no).await,
+            Err(no) => {
+                refuse(gate, &no).await;
+                None
+            }
         }
     }
 
-    async fn lines(self, stream: TcpStream, mut place: Place) {
-        // Keystrokes are small: waiting to fill a packet would cost 40 ms each.
-        let _ = stream.set_nodelay(true);
+    async fn lines(mut self, stream: TcpStream, mut place: Place) {
+        let Some(stream) = self.secured(stream).await else { return };
         let wire = Wire::Lines(Lines::new(stream, limits::MAX_BEFORE_HELLO));
-        diffsync::run(wire, self.hub, &self.access, &mut place, self.shutdown).await;
+        let pass = Pass::new(&self.entrance.access, Channel::Diffsync);
+        pass.guard(Box::pin(diffsync::run(wire, self.hub, &pass, &mut place, self.shutdown))).await;
     }
 
-    async fn speak(self, route: Route, gate: Gate<TcpStream>, place: &mut Place) {
+    async fn speak(self, route: Route, gate: Gate<Stream>, place: &mut Place) {
         let stranger = Stranger::accepted(gate).await;
-        let Server { hub, access, shutdown } = self;
+        let Server { hub, entrance, shutdown } = self;
+        let pass = Pass::new(&entrance.access, route.channel());
         let session = match route {
             Route::Replica => {
                 let local = Local {
@@ -160,29 +187,41 @@ impl Server {
                     name: hub.folder_name(),
                     single_file: hub.single_file(),
                 };
-                let check = |token: &str| {
-                    let allowed = access.allow(Channel::Replica, Presented::Token(token));
-                    allowed.map(drop).map_err(ProtocolError::from)
+                let check = |token: &str| pass.show(Presented::Token(token)).map_err(ProtocolError::from);
+                let pass = &pass;
+                let shell = Shell {
+                    hub,
+                    check: &check,
+                    events: None,
+                    shutdown,
+                    pass: Some(pass),
+                    place: Some(place),
                 };
-                let shell = Shell { hub, check: &check, events: None, shutdown, place: Some(place) };
                 let link = Link::new(Role::Accepting, local);
-                replica::run(stranger, link, shell, &mut false).await;
-                return;
+                let mut opened = false;
+                let run = async {
+                    replica::run(stranger, link, shell, &mut opened).await;
+                };
+                return pass.guard(Box::pin(run)).await;
             }
             Route::Content => Session::new(),
             Route::Diffsync => {
                 let wire = Wire::Stranger(Box::new(stranger));
-                return diffsync::run(wire, hub, &access, place, shutdown).await;
+                return pass.guard(Box::pin(diffsync::run(wire, hub, &pass, place, shutdown))).await;
             }
-            Route::Admitted { document } => Session::admitted(document),
+            Route::Admitted { capability, document } => {
+                // The head was let in with it: at worst it is nobody's now, who may not open anything.
+                let _ = pass.show(Presented::Capability(&capability));
+                Session::admitted(document)
+            }
         };
-        content::run(stranger, session, hub, &access, place, shutdown).await;
+        pass.guard(Box::pin(content::run(stranger, session, hub, &pass, place, shutdown))).await;
     }
 }
 
 /// Answers, and reads on for a moment: closing with unread bytes resets the connection, and the answer
 /// would be lost with it.
-async fn refuse(mut gate: Gate<TcpStream>, no: &NoEntry) {
+async fn refuse(mut gate: Gate<Stream>, no: &NoEntry) {
     let _ = timeout(LINGER, async {
         gate.write_all(&refusal_bytes(no)).await?;
         gate.shutdown().await?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use syncline_hub::{Hub, Replica, Side};
+use syncline_protocol::access::Refusal;
 use syncline_protocol::replica::{Input, Link, Message};
 use syncline_protocol::{ErrorCode, ProtocolError, limits};
 use tokio::sync::{mpsc, watch};
@@ -10,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::admission::Place;
 use crate::dial::JoinEvent;
+use crate::pass::Pass;
 use crate::socket::{Broken, Incoming, Outgoing, Received, Stranger, Writer};
 
 /// How a connection ended.
@@ -31,6 +33,8 @@ pub(crate) struct Shell<'a> {
     /// Whoever wants to know.
     pub events: Option<mpsc::Sender<JoinEvent>>,
     pub shutdown: watch::Receiver<bool>,
+    /// What the other side may do here; `None` for the side that dialed.
+    pub pass: Option<&'a Pass<'a>>,
     /// Given back as a stranger's when the greeting is done.
     pub place: Option<&'a mut Place>,
 }
@@ -118,6 +122,8 @@ impl Driver<'_> {
         let mut queued = 0u64;
         let mut drained = 0u64;
         let events = self.shell.events.clone();
+        let ended = ended(self.shell.pass);
+        tokio::pin!(ended);
         loop {
             if !self.replica.has_messages()
                 && let Some(error) = self.replica.end()
@@ -174,9 +180,18 @@ impl Driver<'_> {
                     }
                 }
                 _ = tick.tick() => self.replica.handle(Input::Tick),
+                refusal = &mut ended, if !closing => self.replica.handle(Input::Expelled(refusal.into())),
                 () = crate::stopped(&mut shutdown), if !closing => self.replica.handle(Input::Stop),
             }
         }
+    }
+}
+
+/// Waits until the other side's right to be here has ended. Never, where it was this side that dialed.
+async fn ended(pass: Option<&Pass<'_>>) -> Refusal {
+    match pass {
+        Some(pass) => pass.ended().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use syncline_protocol::{ErrorCode, ProtocolError, limits};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -19,6 +18,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use crate::gate::{Gate, Meter, is_too_much};
 use crate::head::gone;
+use crate::tls::Stream;
 
 /// Long messages are sent in fragments of so many bytes: each must leave within [`limits::PROGRESS_CLOSE`],
 /// and the library's write buffer, which is moved on every write, stays short.
@@ -30,7 +30,7 @@ const MAX_PINGS: u32 = 256;
 /// How long a close may take to leave.
 const CLOSING: Duration = Duration::from_secs(5);
 
-type Ws = WebSocketStream<Gate<TcpStream>>;
+type Ws = WebSocketStream<Gate<Stream>>;
 
 /// A message as it came.
 pub(crate) enum Received {
@@ -79,7 +79,7 @@ pub(crate) struct Stranger {
 
 impl Stranger {
     /// The accepting side, right after the answer to the head was sent.
-    pub async fn accepted(mut gate: Gate<TcpStream>) -> Stranger {
+    pub async fn accepted(mut gate: Gate<Stream>) -> Stranger {
         gate.set_narrow(true);
         let meter = gate.meter();
         meter.allow(limits::MAX_BEFORE_HELLO as u64);

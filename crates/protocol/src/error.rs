@@ -48,6 +48,10 @@ codes! {
     TooLarge = "too_large", "a document has at most 64 MiB; before the hello at most 16 KiB may be sent";
     /// No token, or a wrong one.
     Unauthorized = "unauthorized", "use the join link or the token that `syncline serve` printed";
+    /// The token's time is over.
+    Expired = "expired", "ask whoever shares the folder for a new link";
+    /// The owner took the token back.
+    Revoked = "revoked", "ask whoever shares the folder";
     /// Known, but not allowed to do this.
     Forbidden = "forbidden", "ask whoever shares the folder";
     /// No such document.

@@ -4,10 +4,11 @@ mod command;
 mod talk;
 mod terminal;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use syncline_protocol::Token;
 use syncline_protocol::diffsync::{Client, SessionId, Settings};
+use syncline_protocol::{Token, Trust};
 
 use self::talk::Talk;
 use self::terminal::Terminal;
@@ -17,20 +18,52 @@ use crate::state_dir::{read_secret, state_path};
 /// Where the token may be given besides a file: not as an argument, which every user of the machine can read.
 const TOKEN_VARIABLE: &str = "SYNCLINE_TOKEN";
 
+/// Where a hub is, and how it is known to be that hub.
+pub struct Place {
+    /// A name or an address, an IPv6 address without brackets.
+    pub host: String,
+    /// The port of `--diffsync`.
+    pub port: u16,
+    /// By TLS, or not at all.
+    pub trust: Trust,
+}
+
+/// `HOST:PORT`.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl Place {
+    /// Reads `HOST:PORT`.
+    fn parse(text: &str, trust: Trust) -> Option<Place> {
+        let (host, port) = text.rsplit_once(':')?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        // An IPv6 address without brackets would end in another port.
+        let host = bare.or_else(|| (!host.contains(':')).then_some(host)).filter(|host| !host.is_empty())?;
+        Some(Place { host: host.to_owned(), port: port.parse().ok()?, trust })
+    }
+}
+
 /// Runs until `quit` or the end of the input. `place` is HOST:PORT.
 pub async fn run(
-    place: &str,
+    (place, trust): (&str, Trust),
     doc: Option<String>,
     token_file: Option<&Path>,
     name: Option<String>,
     json: bool,
 ) -> Result<(), Failure> {
-    if place.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
-        return Err(Failure::usage(
+    let place = Place::parse(place, trust).ok_or_else(|| {
+        Failure::usage(
             format!("{place} is no address"),
             "it has the form HOST:PORT, as `syncline serve --diffsync` printed it",
-        ));
-    }
+        )
+    })?;
     let token = token(token_file)?;
     let mut session = [0; 16];
     getrandom::fill(&mut session).map_err(|error| Failure::other(error.to_string(), ""))?;
@@ -63,4 +96,19 @@ fn token(file: Option<&Path>) -> Result<Token, Failure> {
         "no token: who may connect?",
         format!("--token-file FOLDER/.syncline/token, or {TOKEN_VARIABLE}, or call it in the shared folder"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_as_it_is_written() {
+        for text in ["127.0.0.1:7421", "localhost:1", "[::1]:7421"] {
+            assert_eq!(Place::parse(text, Trust::Plain).unwrap().to_string(), text);
+        }
+        for wrong in ["", "localhost", ":1", "localhost:", "localhost:70000", "::1:7421"] {
+            assert!(Place::parse(wrong, Trust::Plain).is_none(), "{wrong}");
+        }
+    }
 }

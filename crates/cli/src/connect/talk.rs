@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use serde_json::json;
 use syncline_engine::Edit;
-use syncline_net::BackOff;
+use syncline_net::{BackOff, ConnectError, Stream, connect};
 use syncline_protocol::diffsync::{Client, ClientInput, ClientOutput, HistoryEntry};
 use syncline_protocol::limits;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::Place;
 use super::command::{Command, HELP};
 use super::terminal::{Terminal, Typed};
 use crate::failure::Failure;
@@ -35,15 +34,15 @@ enum Event {
 
 /// A connection.
 struct Line {
-    read: BufReader<OwnedReadHalf>,
-    write: OwnedWriteHalf,
+    read: BufReader<ReadHalf<Stream>>,
+    write: WriteHalf<Stream>,
     /// What of a line has come: reading may be given up in the middle of one.
     part: Vec<u8>,
 }
 
 /// The client, its connection, and what is known of both.
 pub struct Talk {
-    place: String,
+    place: Place,
     client: Client,
     line: Option<Line>,
     started: Instant,
@@ -60,10 +59,10 @@ pub struct Talk {
 
 impl Talk {
     /// A conversation that has not begun.
-    pub fn new(place: &str, client: Client) -> Talk {
+    pub fn new(place: Place, client: Client) -> Talk {
         let now = Instant::now();
         Talk {
-            place: place.to_owned(),
+            place,
             client,
             line: None,
             started: now,
@@ -135,17 +134,21 @@ impl Talk {
     }
 
     async fn dial(&mut self, terminal: &mut Terminal) {
-        let dialed = timeout(limits::HEAD_TIMEOUT, TcpStream::connect(&self.place)).await;
-        let Ok(Ok(stream)) = dialed else {
-            if !self.opened
-                && matches!(&dialed, Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused)
-            {
-                self.failure = Some(self.unreachable());
+        let stream = match connect(&self.place.host, self.place.port, self.place.trust).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                let nobody = matches!(&error, ConnectError::Unreachable(error)
+                    if error.kind() == std::io::ErrorKind::ConnectionRefused);
+                if error.is_lasting() {
+                    let what = format!("{}: {error}", self.place);
+                    self.failure = Some(Failure::usage(what, "see `syncline connect --help` about TLS"));
+                } else if nobody && !self.opened {
+                    self.failure = Some(self.unreachable());
+                }
+                return self.later();
             }
-            return self.later();
         };
-        let _ = stream.set_nodelay(true);
-        let (read, write) = stream.into_split();
+        let (read, write) = tokio::io::split(stream);
         self.line = Some(Line { read: BufReader::new(read), write, part: Vec::new() });
         self.handle(ClientInput::Connected, terminal).await;
     }
@@ -173,7 +176,11 @@ impl Talk {
                 ClientOutput::Send(mut text) => {
                     text.push('\n');
                     let Some(line) = &mut self.line else { continue };
-                    let sent = timeout(limits::PROGRESS_CLOSE, line.write.write_all(text.as_bytes())).await;
+                    let write = async {
+                        line.write.write_all(text.as_bytes()).await?;
+                        line.write.flush().await
+                    };
+                    let sent = timeout(limits::PROGRESS_CLOSE, write).await;
                     if !matches!(sent, Ok(Ok(()))) {
                         return self.lost("the connection broke", terminal);
                     }
@@ -345,7 +352,10 @@ impl Talk {
         }
         if let Some(line) = &mut self.line {
             // The session is kept either way.
-            let bye = line.write.write_all(b"{\"type\":\"Disconnect\"}\n");
+            let bye = async {
+                line.write.write_all(b"{\"type\":\"Disconnect\"}\n").await?;
+                line.write.shutdown().await
+            };
             let _ = timeout(Duration::from_secs(1), bye).await;
         }
         if saved {

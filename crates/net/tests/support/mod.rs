@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use syncline_disk::{RealFolder, RealOptions};
 use syncline_hub::{Hub, Options, Party};
-use syncline_net::{Access, NetError, serve, serve_lines};
+use syncline_net::{Access, Entrance, NetError, serve, serve_lines};
 use syncline_protocol::{JoinLink, Token};
 use syncline_store::{Log, MemoryLog};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +17,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
+
+pub mod access;
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -96,14 +98,19 @@ pub async fn serve_folder(files: &[(&str, &str)]) -> Served {
 }
 
 pub async fn serve_kept(kept: Kept) -> Served {
+    serve_with(kept, Access::new(token(), capability())).await
+}
+
+/// The same with tokens of the owner's making.
+pub async fn serve_with(kept: Kept, entrance: impl Into<Entrance>) -> Served {
+    let entrance = entrance.into();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (shutdown, stop) = watch::channel(false);
-    let access = Access::new(token(), capability());
-    let task = tokio::spawn(serve(listener, kept.hub.clone(), access.clone(), stop.clone()));
+    let task = tokio::spawn(serve(listener, kept.hub.clone(), entrance.clone(), stop.clone()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let lines = listener.local_addr().unwrap();
-    tokio::spawn(serve_lines(listener, kept.hub.clone(), access, stop));
+    tokio::spawn(serve_lines(listener, kept.hub.clone(), entrance, stop));
     Served { kept, address, lines, shutdown, task }
 }
 

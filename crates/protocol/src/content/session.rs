@@ -19,6 +19,8 @@ pub enum Input {
     Received(String),
     /// Something came that is no text, or the channel broke its rules.
     Garbled(ProtocolError),
+    /// The right to be here has ended.
+    Expelled(ProtocolError),
     /// Whether the token of [`Output::CheckToken`] lets in.
     TokenChecked(Result<(), ProtocolError>),
     /// The document asked for, by its path; or why not.
@@ -151,7 +153,7 @@ impl Session {
                 None => self.phase = Phase::Greeting { until: Some(now + limits::HELLO_TIMEOUT) },
             },
             Input::Received(text) => return self.received(&text, out),
-            Input::Garbled(error) => return Err(error),
+            Input::Garbled(error) | Input::Expelled(error) => return Err(error),
             Input::TokenChecked(checked) => {
                 checked?;
                 if let Phase::Checking(hello) = &mut self.phase {

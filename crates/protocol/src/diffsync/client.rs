@@ -335,10 +335,12 @@ impl Client {
 
     fn refused(&mut self, error: ProtocolError, now: Duration, out: &mut Vec<ClientOutput>) {
         use ErrorCode::{
-            Closing, Forbidden, NotText, Replaced, Timeout, Unauthorized, UnknownDocument, UnsupportedVersion,
+            Closing, Expired, Forbidden, NotText, Replaced, Revoked, Timeout, Unauthorized, UnknownDocument,
+            UnsupportedVersion,
         };
         match error.code {
-            Unauthorized | Forbidden | NotText | UnknownDocument | UnsupportedVersion | Replaced => {
+            Unauthorized | Expired | Revoked | Forbidden | NotText | UnknownDocument | UnsupportedVersion
+            | Replaced => {
                 out.push(ClientOutput::GiveUp(error));
             }
             Closing | Timeout => out.push(ClientOutput::Redial(error.to_string())),

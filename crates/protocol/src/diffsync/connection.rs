@@ -24,6 +24,8 @@ pub enum Input {
     Received(String),
     /// Something came that is no text, or the channel broke its rules.
     Garbled(ProtocolError),
+    /// The right to be here has ended.
+    Expelled(ProtocolError),
     /// Whether the token of [`Output::CheckToken`] lets in.
     TokenChecked(Result<(), ProtocolError>),
     /// The document of [`Output::Open`] is open, or why not.
@@ -178,7 +180,7 @@ impl Connection {
                 self.heard = now;
                 return self.received(&line, out);
             }
-            Input::Garbled(error) => return Err(error),
+            Input::Garbled(error) | Input::Expelled(error) => return Err(error),
             Input::TokenChecked(checked) => {
                 checked?;
                 let phase = std::mem::replace(&mut self.phase, Phase::Open);

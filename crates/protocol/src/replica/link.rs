@@ -101,7 +101,7 @@ impl Link {
             Input::Opened => self.opened(now, out),
             Input::Received(message) if self.is_open() => return self.received(message, now, out),
             Input::Received(message) => return self.greeted(message, out),
-            Input::Garbled(error) => return Err(error),
+            Input::Garbled(error) | Input::Expelled(error) => return Err(error),
             Input::TokenChecked(checked) => return self.checked(checked, out),
             Input::CatalogueVector(vector) => self.catalogue.own_vector(vector, out),
             Input::CatalogueChanged => self.catalogue.changed(out),

@@ -31,7 +31,7 @@ pub struct Local {
     pub single_file: bool,
 }
 
-/// Everything that can happen to a link. Except for `Opened`, `Received`, `Garbled`, `Drained`, `Tick`,
+/// Everything that can happen to a link. Except for `Opened`, `Received`, `Garbled`, `Expelled`, `Drained`, `Tick`,
 /// `Stop`, `CatalogueChanged` and `DocumentsChanged`, each is the result of one [`Output`], and results may
 /// come in any order.
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ pub enum Input {
     Received(Message),
     /// Bytes came that are no message.
     Garbled(ProtocolError),
+    /// The right to be here has ended.
+    Expelled(ProtocolError),
     /// Whether the token of [`Output::CheckToken`] lets in.
     TokenChecked(Result<(), ProtocolError>),
     /// The catalogue's vector.
