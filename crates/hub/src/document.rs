@@ -4,6 +4,7 @@
 mod damaged;
 pub(crate) mod lent;
 
+pub(crate) use damaged::decode as decode_stored;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,6 +5,7 @@
 
 mod kept;
 mod leftovers;
+mod resemblance;
 mod spelling;
 mod startup;
 mod vanishing;
@@ -699,14 +700,25 @@ impl FolderTask {
         there.is_none().then_some(doc)
     }
 
-    async fn rename(&mut self, doc: DocId, to: &RelPath) {
-        let Some(vanished) = self.vanished.remove(&doc) else { return };
+    /// The catalogue follows a file that was renamed. Gives whether it does; if not, it is tried again later, for no
+    /// event will tell of it again.
+    async fn rename(&mut self, doc: DocId, to: &RelPath) -> bool {
+        let Some(vanished) = self.vanished.remove(&doc) else { return true };
         let fields = vec![(doc, Field::Path(to.as_str().to_owned()))];
-        match self.write(fields, Vec::new()).await {
+        let written = self.write(fields, Vec::new()).await;
+        match written {
             Ok(()) => {
-                self.hub.tell(HubEvent::Renamed { from: vanished.path.to_string(), to: to.to_string() })
+                self.hub.tell(HubEvent::Renamed { from: vanished.path.to_string(), to: to.to_string() });
+                true
             }
-            Err(error) => self.hub.tell(HubEvent::Trouble { path: to.to_string(), what: error.to_string() }),
+            Err(error) => {
+                self.hub.tell(HubEvent::Trouble { path: to.to_string(), what: error.to_string() });
+                let again = Instant::now() + RETRY;
+                self.new.insert(to.clone(), again);
+                self.vanished.insert(doc, vanished);
+                self.judge_at = Some(again);
+                false
+            }
         }
     }
 

@@ -272,6 +272,27 @@ async fn what_was_saved_while_no_hub_ran_is_an_edit_of_what_was_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_17_renamed_and_saved_while_no_hub_ran_is_renamed() {
+    let text: String = (0..20).map(|number| format!("line {number}\n")).collect();
+    let mut served = serve(&[("notes.txt", text.as_bytes()), ("other.txt", b"another\ntext\n")]).await;
+    let doc = served.hub.document_at("notes.txt").unwrap();
+    // Somebody's edit came after the buffer was loaded.
+    let mut b = session(&served, "notes.txt").await;
+    b.current().await.unwrap();
+    b.upload(text.replace("line 3\n", "line 3, by B\n"), None, None).await.unwrap();
+    eventually("written", || served.read("notes.txt").contains("by B")).await;
+    drop(b);
+    served.hub.close();
+    // An editor saves its old buffer by rename (a new inode), and the file gets another name.
+    fs::remove_file(served.path("notes.txt")).unwrap();
+    fs::write(served.path("renamed.txt"), text.replace("line 15\n", "line 15, mine\n")).unwrap();
+    served.restart(2).await;
+    assert_eq!(served.hub.document_at("renamed.txt"), Some(doc));
+    let both = text.replace("line 3\n", "line 3, by B\n").replace("line 15\n", "line 15, mine\n");
+    eventually("both edits are in it", || served.read("renamed.txt") == both).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_not_text_are_kept_as_they_are() {
     let served = serve(&[("a.bin", b"\x00\xff\xfe")]).await;
     let doc = served.hub.document_at("a.bin").unwrap();

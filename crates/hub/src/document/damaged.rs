@@ -13,7 +13,7 @@ use crate::event::HubEvent;
 const REFILLED_WITHIN: Duration = Duration::from_secs(30);
 
 /// The document that is stored; why not, in one line.
-pub(super) fn decode(stored: &syncline_store::Loaded) -> Result<Document, String> {
+pub(crate) fn decode(stored: &syncline_store::Loaded) -> Result<Document, String> {
     let mut document = match &stored.snapshot {
         Some(snapshot) => Document::decode(snapshot).map_err(|error| error.to_string())?,
         None => Document::new(),

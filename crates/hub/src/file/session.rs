@@ -140,7 +140,9 @@ impl FileSession {
         document: &Document,
     ) -> Result<(), DecodeError> {
         let (visited, reviving, look_at) = (self.visited, self.reviving, self.look_at);
-        *self = FileSession { visited, reviving, look_at, ..FileSession::default() };
+        // After a failure the file is looked at before it is written again: the state may be older than what it holds.
+        let write_at = self.write_at;
+        *self = FileSession { visited, reviving, look_at, write_at, ..FileSession::default() };
         if let Some(state) = state {
             let state = FileState::decode(state, document)?;
             self.on_disk = state.on_disk;

@@ -1,12 +1,12 @@
-//! What happened to files while no hub ran, as far as the first scan can tell: renames, by the inode or by the
-//! content (FILES 17), and names that a power cut took back.
+//! What happened to files while no hub ran, as far as the first scan can tell: renames, by the inode, by the content or by
+//! most of it (FILES 17), and names that a power cut took back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use syncline_disk::{ContentHash, FileStat, Reading, RelPath};
+use syncline_disk::{ContentHash, Decoded, FileStat, Reading, RelPath};
 use syncline_engine::catalogue::{DocId, Field};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
 
-use super::FolderTask;
+use super::{FolderTask, resemblance};
 use crate::error::HubError;
 use crate::event::HubEvent;
 
@@ -64,6 +64,9 @@ impl FolderTask {
                 }
             }
         }
+        for (doc, path) in self.find_resembling(&missing, fresh, &found).await? {
+            found.insert(doc, path);
+        }
         let fields = found.iter().map(|(doc, path)| (*doc, Field::Path(path.as_str().to_owned()))).collect();
         self.write(fields, Vec::new()).await?;
         let paths: BTreeSet<&RelPath> = found.values().collect();
@@ -76,6 +79,51 @@ impl FolderTask {
             }
         }
         Ok(left)
+    }
+
+    /// Documents among the missing that are not found, and the new files that hold most of their text.
+    async fn find_resembling(
+        &self,
+        missing: &[Missing],
+        fresh: &[(RelPath, FileStat)],
+        found: &BTreeMap<DocId, RelPath>,
+    ) -> Result<Vec<(DocId, RelPath)>, HubError> {
+        let taken: BTreeSet<&RelPath> = found.values().collect();
+        let docs: Vec<DocId> =
+            missing.iter().map(|missing| missing.doc).filter(|doc| !found.contains_key(doc)).collect();
+        let short = |stat: &FileStat| stat.len <= resemblance::LONGEST as u64;
+        let files = fresh.iter().filter(|(path, stat)| !taken.contains(path) && short(stat));
+        let paths: Vec<RelPath> = files.map(|(path, _)| path.clone()).collect();
+        let few = |count: usize| (1..=resemblance::MOST_TEXTS).contains(&count);
+        if !few(docs.len()) || !few(paths.len()) {
+            return Ok(Vec::new());
+        }
+        let asked = docs.clone();
+        let old = self.hub.read_journal(move |reader| {
+            asked.into_iter().map(|doc| Ok(reader.document(doc)?)).collect::<Result<Vec<_>, HubError>>()
+        });
+        let text_of = |stored: &syncline_store::Loaded| {
+            let text =
+                crate::document::decode_stored(stored).ok().map(|document| document.text().to_one_string());
+            text.filter(|text| text.len() <= resemblance::LONGEST).unwrap_or_default()
+        };
+        let old: Vec<String> = old.await?.iter().map(text_of).collect();
+        let read = paths.clone();
+        let new = self.hub.on_disk(move |folder| {
+            let text = |path: &RelPath| match folder.read(path, resemblance::LONGEST as u64) {
+                Ok(Reading::Stable { bytes, .. }) => match syncline_disk::decode(bytes) {
+                    Decoded::Text { text, .. } => text,
+                    Decoded::Opaque(_) => String::new(),
+                },
+                _ => String::new(),
+            };
+            Ok(read.iter().map(text).collect::<Vec<String>>())
+        });
+        let pairs = resemblance::pairs(&old, &new.await?);
+        Ok(pairs
+            .into_iter()
+            .filter_map(|(from, to)| Some((*docs.get(from)?, paths.get(to)?.clone())))
+            .collect())
     }
 
     /// The hashes of files that hold anything.

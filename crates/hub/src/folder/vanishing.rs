@@ -63,7 +63,10 @@ impl FolderTask {
             {
                 self.new.remove(&path);
                 self.renames.remove(&path);
-                self.rename(doc, &path).await;
+                if !self.rename(doc, &path).await {
+                    // Not deleted: all of them are judged again.
+                    return;
+                }
             }
         }
         if self.hub.0.deletions_held.load(Ordering::Relaxed) {

@@ -8,7 +8,7 @@ use syncline_hub::{Hub, Replica, Side};
 use syncline_protocol::Token;
 use syncline_protocol::replica::{Input, Link, Local, Role};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 /// A message and when it arrives.
 type Parcel = (Instant, Vec<u8>);
@@ -22,6 +22,8 @@ pub struct Cable {
     pub latency: (u64, u64),
     /// The next message is spoilt.
     pub spoil: AtomicBool,
+    /// How long after the others of its hub it hears of the catalogue.
+    pub turn: Duration,
 }
 
 /// One end: a hub, and the process it runs in.
@@ -115,10 +117,15 @@ async fn run(
                 Some(parcel) => next = Some(parcel),
                 None => return,
             },
-            changed = catalogue.changed() => match changed {
-                Ok(()) => replica.handle(Input::CatalogueChanged),
-                Err(_) => return,
-            },
+            changed = catalogue.changed() => {
+                // tokio's watch wakes those who wait in an order of its own, another each time: the cables of one hub
+                // take their turns.
+                sleep(cable.turn).await;
+                match changed {
+                    Ok(()) => replica.handle(Input::CatalogueChanged),
+                    Err(_) => return,
+                }
+            }
             changed = changes.next() => {
                 // A new document's events must not overtake the catalogue that names it.
                 if catalogue.has_changed().unwrap_or(false) {

@@ -69,8 +69,12 @@ impl World {
     /// A world in which nothing has happened. Call within its runtime, whose time is paused.
     pub fn new(plan: FolderPlan, remember: bool) -> World {
         let clock = Arc::new(AtomicU64::new(BEGINNING));
-        let line = |_| Line {
-            cable: Arc::new(Cable { latency: plan.latency, spoil: AtomicBool::new(false) }),
+        let line = |number: usize| Line {
+            cable: Arc::new(Cable {
+                latency: plan.latency,
+                spoil: AtomicBool::new(false),
+                turn: Duration::from_millis(number as u64),
+            }),
             cut: Notify::new(),
             until: Mutex::new(None),
         };
