@@ -1,6 +1,6 @@
 //! Files that vanish, are removed, or get another name.
 
-use syncline_disk::{DisplacedId, Expect, RelPath, Removed, Renamed, temporary_name};
+use syncline_disk::{DiskError, DisplacedId, Expect, RelPath, Removed, Renamed, temporary_name};
 use syncline_store::Record;
 
 use super::session::*;
@@ -92,10 +92,19 @@ impl DocumentTask {
     pub(super) async fn rename(&mut self, to: RelPath) -> Result<(), HubError> {
         let Some(on_disk) = self.file.on_disk.clone() else { return Ok(()) };
         let (from, target) = (on_disk.path.clone(), to.clone());
-        let renamed = self.hub.on_disk(move |folder| folder.rename(&from, &target)).await?;
+        let renamed = self.hub.on_disk(move |folder| folder.rename(&from, &target)).await;
         self.file.seen = None;
         let now = self.hub.uptime();
-        match renamed {
+        if let Err(HubError::Disk(error)) = &renamed
+            && let DiskError::SyncFailed { path, placed: true, .. } = &**error
+            && (*path == to.as_str() || *path == on_disk.path.as_str())
+        {
+            // The file, and not only a directory for it, has its new name, durable or not: looked for under the old
+            // one it would be thought deleted.
+            self.set_on_disk(to.clone(), on_disk.hash, on_disk.version.clone(), on_disk.stat);
+            self.file.look_at = Some(now);
+        }
+        match renamed? {
             Renamed::Done { stat } => {
                 self.hub.tell(HubEvent::Renamed { from: on_disk.path.to_string(), to: to.to_string() });
                 if (on_disk.stat.mtime_ns, on_disk.stat.len) != (stat.mtime_ns, stat.len) {
