@@ -405,7 +405,8 @@ def whole_folder(run):
 def without_queues(run):
     """Where no message queue can be had, shared memory is used, and that is said."""
     if not shutil.which("prlimit"):
-        return "SKIPPED: no message queues (prlimit is missing)"
+        print("SKIPPED: a machine without message queues (prlimit is missing)")
+        return "no machine without queues"
     with Neighbours(run, 2) as group:
         for user in group.users:
             arguments = ["local", user.name, "--dir", str(group.folder), "--group", group.group]
@@ -457,7 +458,8 @@ for generation in range(1, 9):
 def two_accounts(run):
     """Another account can neither read nor take part."""
     if os.geteuid() != 0 or not shutil.which("setpriv"):
-        return "SKIPPED: two accounts (takes root and setpriv)"
+        print("SKIPPED: two accounts on one machine (takes root and setpriv)")
+        return "no second account"
     stranger = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     with Neighbours(run, 1) as group:
         group.start(0)

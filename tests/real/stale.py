@@ -8,6 +8,7 @@ import threading
 import time
 
 from .editors import by_rename, command, in_place, write_slowly
+from .hubs import Failure
 from .programs import GIT, GIT_ALONE
 from .scene import Scene
 from .trees import holds
@@ -163,6 +164,8 @@ def replacements(scene):
     """cp, rsync and git put something else there on purpose: it replaces, everywhere."""
     base, served = scene.base, scene.folders[0]
     tools = [["cp"]] + ([["rsync", "--ignore-times"]] if shutil.which("rsync") else [])
+    if len(tools) == 1:
+        print("SKIPPED: rsync is not installed, so it replaced no file")
     for tool in tools:
         page = started_page(scene, f"replaced-by-{tool[0]}.txt")
         remote_change(page.changed(15))
@@ -219,6 +222,7 @@ def edited_meanwhile(page, write, seconds):
     dice = random.Random(f"{page.scene.run.seed}-{page.name}")
     writer = threading.Thread(target=write)
     writer.start()
+    made = 0
     for number in range(12, 18):
         time.sleep(dice.uniform(0.5, 1.0) * seconds / 8)
         found = page.path(1).read_text()
@@ -227,4 +231,7 @@ def edited_meanwhile(page, write, seconds):
         if found.count(old) == 1:
             page.change(number)
             by_rename(page.path(1), found.replace(old, page.lines[number]))
+            made += 1
     writer.join()
+    if made == 0:
+        raise Failure(f"no line of {page.name} could be changed while it was written")
