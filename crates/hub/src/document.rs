@@ -4,7 +4,6 @@
 mod damaged;
 pub(crate) mod lent;
 
-pub(crate) use damaged::decode as decode_stored;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -310,7 +309,7 @@ impl DocumentTask {
                     Ok((reader.document(id)?, reader.file(id)?, intent))
                 })
                 .await?;
-            let (document, stored) = match damaged::decode(&stored) {
+            let (document, stored) = match stored.to_document() {
                 Ok(document) => (document, stored),
                 Err(what) => {
                     self.set_aside(what).await?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use syncline_engine::catalogue::{DocId, Write};
-use syncline_engine::{AgentId, Heads};
+use syncline_engine::{AgentId, Document, EventBatch, Heads};
 
 /// One thing to be made durable. Records of one commit become durable together or not at all.
 #[derive(Clone, Debug)]
@@ -138,6 +138,24 @@ pub struct Loaded {
     pub snapshot: Option<Vec<u8>>,
     /// The batches since, in order.
     pub batches: Vec<Vec<u8>>,
+}
+
+impl Loaded {
+    /// The document.
+    ///
+    /// # Errors
+    /// What of it cannot be read, in one line.
+    pub fn to_document(&self) -> Result<Document, String> {
+        let mut document = match &self.snapshot {
+            Some(snapshot) => Document::decode(snapshot).map_err(|error| error.to_string())?,
+            None => Document::new(),
+        };
+        for batch in &self.batches {
+            let batch = EventBatch::decode(batch).map_err(|error| error.to_string())?;
+            document.merge(&batch).map_err(|error| error.to_string())?;
+        }
+        Ok(document)
+    }
 }
 
 /// Why the journal failed.

@@ -1,7 +1,6 @@
 //! A document whose rows in the journal cannot be read: they are set aside, and it is filled again from the peers.
 
 use std::time::Duration;
-use syncline_engine::{Document, EventBatch};
 use syncline_store::Record;
 use tokio::time::Instant;
 
@@ -11,19 +10,6 @@ use crate::event::HubEvent;
 
 /// So long a peer may take to bring the history again; then the file's text is all there is.
 const REFILLED_WITHIN: Duration = Duration::from_secs(30);
-
-/// The document that is stored; why not, in one line.
-pub(crate) fn decode(stored: &syncline_store::Loaded) -> Result<Document, String> {
-    let mut document = match &stored.snapshot {
-        Some(snapshot) => Document::decode(snapshot).map_err(|error| error.to_string())?,
-        None => Document::new(),
-    };
-    for batch in &stored.batches {
-        let batch = EventBatch::decode(batch).map_err(|error| error.to_string())?;
-        document.merge(&batch).map_err(|error| error.to_string())?;
-    }
-    Ok(document)
-}
 
 impl DocumentTask {
     /// Sets aside what the journal has of the document, which is empty then. Links see that and ask for all of it.

@@ -103,8 +103,7 @@ impl FolderTask {
             asked.into_iter().map(|doc| Ok(reader.document(doc)?)).collect::<Result<Vec<_>, HubError>>()
         });
         let text_of = |stored: &syncline_store::Loaded| {
-            let text =
-                crate::document::decode_stored(stored).ok().map(|document| document.text().to_one_string());
+            let text = stored.to_document().ok().map(|document| document.text().to_one_string());
             text.filter(|text| text.len() <= resemblance::LONGEST).unwrap_or_default()
         };
         let old: Vec<String> = old.await?.iter().map(text_of).collect();

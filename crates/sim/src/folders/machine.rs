@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use syncline_disk::{FakeFolder, IgnoreRules};
 use syncline_engine::catalogue::{Catalogue, DocId, Kind};
-use syncline_engine::{Document, EventBatch};
 use syncline_hub::{Hub, HubError, Options, Workers};
 use syncline_store::{Log, LogReader, MemoryLog, Record, StoreError};
 
@@ -140,15 +139,7 @@ impl Machine {
 
 fn text_of(reader: &dyn LogReader, doc: DocId) -> Result<String, String> {
     let stored = reader.document(doc).map_err(|error| error.to_string())?;
-    let mut document = match &stored.snapshot {
-        Some(snapshot) => Document::decode(snapshot).map_err(|error| error.to_string())?,
-        None => Document::new(),
-    };
-    for batch in &stored.batches {
-        let batch = EventBatch::decode(batch).map_err(|error| error.to_string())?;
-        document.merge(&batch).map_err(|error| error.to_string())?;
-    }
-    Ok(document.text().to_one_string())
+    Ok(stored.to_document()?.text().to_one_string())
 }
 
 /// The journal as one process sees it: once that is killed, it commits nothing more.
