@@ -41,7 +41,7 @@ impl IgnoreRules {
     /// The built-in rules and those of the folder's `.synclineignore`.
     ///
     /// # Errors
-    /// When the file cannot be read. A rule that makes no sense is left out and reported by
+    /// When the file cannot be read, or is being written. A rule that makes no sense is left out and reported by
     /// [`IgnoreRules::problems`].
     pub fn load(folder: &dyn Folder) -> Result<Self, DiskError> {
         let path = RelPath::parse(IGNORE_FILE)?;
@@ -50,9 +50,12 @@ impl IgnoreRules {
             Reading::Missing | Reading::NotAFile { .. } => Ok(Self::with_rules("")),
             Reading::Link { .. } => Ok(Self::with_problem("it is a link and is not followed")),
             Reading::TooLarge { .. } => Ok(Self::with_problem("it is longer than 1 MiB")),
-            Reading::Busy { .. } => {
-                Ok(Self::with_problem("it is being written; load again when it is closed"))
-            }
+            // Half of it, or none, would share what is meant to be ignored.
+            Reading::Busy { .. } => Err(DiskError::Io {
+                doing: "reading",
+                path: IGNORE_FILE.to_owned(),
+                source: std::io::Error::new(std::io::ErrorKind::WouldBlock, "it is being written"),
+            }),
         }
     }
 

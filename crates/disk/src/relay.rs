@@ -2,7 +2,7 @@
 //! does with a large file (reading, gathering, hashing) goes on while the other compares or writes it.
 
 use rustix::io::Errno;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// The size of a block, in bytes: little enough to stay in a core's cache.
 pub(crate) const BLOCK: usize = 1 << 20;
@@ -18,7 +18,7 @@ pub(crate) struct Giver {
 /// The end that takes.
 pub(crate) struct Taker {
     full: Receiver<Vec<u8>>,
-    used: Sender<Vec<u8>>,
+    used: SyncSender<Vec<u8>>,
 }
 
 /// Runs `beside` in a thread of its own while `here` runs in this one, each with one of two ends (`ends` says who has
@@ -31,7 +31,8 @@ pub(crate) fn in_two_threads<End: Send, Other, A: Send, B>(
     beside: impl FnOnce(End) -> A + Send,
     here: impl FnOnce(Other) -> B,
 ) -> Result<(A, B), Errno> {
-    let ((full, waiting), (used, free)) = (sync_channel(WAITING), channel());
+    // Two more are in hands than wait.
+    let ((full, waiting), (used, free)) = (sync_channel(WAITING), sync_channel(WAITING + 2));
     let (end, other) = ends(Giver { full, used: free }, Taker { full: waiting, used });
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("blocks".to_owned());
@@ -62,8 +63,8 @@ impl Taker {
     pub fn each<E>(self, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         for block in &self.full {
             take(&block)?;
-            // Nobody may want it any more.
-            let _ = self.used.send(block);
+            // Nobody may want it any more; then it goes.
+            let _ = self.used.try_send(block);
         }
         Ok(())
     }

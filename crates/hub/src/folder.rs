@@ -15,7 +15,8 @@ use std::sync::PoisonError;
 use std::time::Duration;
 use syncline_disk::planted::{Planted, planted};
 use syncline_disk::{
-    ContentHash, Decoded, DisplacedId, FileKind, FileStat, Hint, LineEndings, Reading, RelPath, Watch, What,
+    ContentHash, Decoded, DisplacedId, FileKind, FileStat, Hint, IGNORE_FILE, LineEndings, Reading, RelPath,
+    Watch, What,
 };
 use syncline_engine::catalogue::{Catalogue, Content, DocId, Field, Form, Kind, Life, Write};
 use syncline_engine::{AgentId, Document, Edit, Heads};
@@ -331,7 +332,7 @@ impl FolderTask {
     }
 
     async fn hint(&mut self, path: RelPath, what: What) {
-        if path.as_str() == syncline_disk::IGNORE_FILE {
+        if path.as_str() == IGNORE_FILE {
             self.reload_ignore().await;
         }
         let is_dir = matches!(
@@ -433,9 +434,25 @@ impl FolderTask {
     async fn reload_ignore(&mut self) {
         let folder = self.hub.0.folder.clone();
         let loaded = self.hub.0.workers.run(move || syncline_disk::IgnoreRules::load(folder.as_ref())).await;
-        if let Ok(Ok(rules)) = loaded {
-            *self.hub.0.ignore.write().unwrap_or_else(PoisonError::into_inner) = rules;
-            self.scan_at = Some(Instant::now());
+        match loaded {
+            Ok(Ok(rules)) => {
+                *self.hub.0.ignore.write().unwrap_or_else(PoisonError::into_inner) = rules;
+                self.tell_ignore_problems();
+                self.scan_at = Some(Instant::now());
+            }
+            // The old rules stay; when its writer closes it, it is read again.
+            Ok(Err(error)) => {
+                self.hub.tell(HubEvent::Trouble { path: IGNORE_FILE.into(), what: error.to_string() });
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// A rule that makes no sense ignores nothing, which its writer must learn before the file is shared.
+    fn tell_ignore_problems(&self) {
+        let rules = self.hub.0.ignore.read().unwrap_or_else(PoisonError::into_inner);
+        for problem in rules.problems() {
+            self.hub.tell(HubEvent::Trouble { path: IGNORE_FILE.into(), what: problem.clone() });
         }
     }
 
@@ -453,6 +470,9 @@ impl FolderTask {
     /// Lists the whole folder: hands changed files to their documents, takes up new ones, and has missing
     /// ones missed.
     async fn scan(&mut self) -> Result<(), HubError> {
+        if !self.scanned {
+            self.tell_ignore_problems();
+        }
         if !self.scanned && !self.hub.probe().events {
             let file_system = self.hub.probe().file_system.clone();
             self.hub.tell(HubEvent::Polled { file_system });

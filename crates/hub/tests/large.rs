@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use support::{eventually, serve, session};
+use support::{eventually, serve, session, shows};
 
 /// Above the length from which a text is treated so, in bytes.
 const LONG: usize = 5 << 20;
@@ -12,6 +12,8 @@ const LONG: usize = 5 << 20;
 fn long_text() -> String {
     (0..LONG / 40).map(|line| format!("line {line:08} with some wörds in it and more\n")).collect()
 }
+
+type Change = Box<dyn Fn(&mut String)>;
 
 /// Saves of all kinds, one upon the other: the document has each, byte by byte.
 #[tokio::test(flavor = "multi_thread")]
@@ -21,7 +23,7 @@ async fn a_large_file_is_entered_as_it_was_saved() {
     let mut b = session(&served, "f.txt").await;
     let half = text.len() / 2;
     let line = half + text[half..].find('\n').unwrap() + 1;
-    let changes: Vec<Box<dyn Fn(&mut String)>> = vec![
+    let changes: Vec<Change> = vec![
         Box::new(move |text| text.insert_str(line + 5, "a word ")),
         Box::new(|text| text.insert_str(0, "first ö\n")),
         Box::new(|text| text.push_str("no newline at the end: é")),
@@ -33,7 +35,7 @@ async fn a_large_file_is_entered_as_it_was_saved() {
         }),
         // At both ends: too far apart to be told as one change.
         Box::new(|text| {
-            text.insert_str(0, "x");
+            text.insert(0, 'x');
             text.push('y');
         }),
         Box::new(move |text| text.replace_range(line - 500..line, "")),
@@ -50,9 +52,7 @@ async fn a_large_file_is_entered_as_it_was_saved() {
             fs::write(served.path(".goutputstream-1"), &text).unwrap();
             fs::rename(served.path(".goutputstream-1"), &at).unwrap();
         }
-        while b.current().await.unwrap().text != text.trim_start_matches('\u{feff}') {
-            b.changed().await;
-        }
+        shows(&mut b, |now| now == text.trim_start_matches('\u{feff}')).await;
         assert_eq!(fs::read(&at).unwrap(), text.as_bytes(), "change {number}");
     }
 }
@@ -70,9 +70,7 @@ async fn a_large_file_is_written_and_saved_in_turns() {
         eventually("it is in the file", || served.read("f.txt") == text).await;
         text.push_str(&format!("saved {round}\n"));
         fs::write(served.path("f.txt"), &text).unwrap();
-        while b.current().await.unwrap().text != text {
-            b.changed().await;
-        }
+        shows(&mut b, |now| now == text).await;
     }
     let left = |place: &str| fs::read_dir(served.path(place)).map_or(0, Iterator::count);
     eventually("nothing is left", || left(".syncline/ahead") + left(".syncline/displaced") == 0).await;

@@ -78,3 +78,23 @@ async fn secrets_and_settings_are_not_written_for_a_peer() {
     here.sort();
     assert_eq!(here, [".syncline", "a.txt", "fine.txt"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_14_a_rule_that_makes_no_sense_is_told_and_the_others_hold() {
+    let served = serve(&[("a.txt", b"text\n"), ("b.log", b"log\n")]).await;
+    let mut events = served.hub.events();
+    std::fs::write(served.path(".synclineignore"), "*.tmp\na{b\n").unwrap();
+    let told = async {
+        loop {
+            if let HubEvent::Trouble { path, what } = events.recv().await.unwrap() {
+                return (path, what);
+            }
+        }
+    };
+    let (path, what) = tokio::time::timeout(std::time::Duration::from_secs(20), told).await.unwrap();
+    assert!(path == ".synclineignore" && what.contains("a{b"), "{path}: {what}");
+    std::fs::write(served.path("c.tmp"), "ignored\n").unwrap();
+    std::fs::write(served.path("d.txt"), "not ignored\n").unwrap();
+    eventually("d.txt is shared", || served.hub.document_at("d.txt").is_some()).await;
+    assert!(served.hub.document_at("c.tmp").is_none());
+}

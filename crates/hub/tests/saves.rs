@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::io::Write;
 use std::time::Duration;
-use support::{eventually, serve, serve_with, session};
+use support::{eventually, serve, serve_with, session, shows};
 use syncline_disk::RealOptions;
 use syncline_hub::HubEvent;
 
@@ -18,9 +18,7 @@ async fn a_save_reaches_a_session_and_an_upload_reaches_the_file() {
     let mut b = session(&served, "notes.txt").await;
     assert_eq!(b.current().await.unwrap().text, OLD);
     fs::write(served.path("notes.txt"), OLD.replace("two", "TWO")).unwrap();
-    while b.current().await.unwrap().text != OLD.replace("two", "TWO") {
-        b.changed().await;
-    }
+    shows(&mut b, |now| now == OLD.replace("two", "TWO")).await;
     b.upload(OLD.replace("two", "TWO").replace("four", "FOUR"), None, None).await.unwrap();
     eventually("the upload is in the file", || served.read("notes.txt") == "one\nTWO\nthree\nFOUR\n").await;
 }
@@ -67,13 +65,9 @@ async fn files_4_our_own_write_is_no_edit_and_a_real_revert_is_one() {
     assert_eq!(served.read("notes.txt"), new);
     fs::write(served.path("notes.txt"), &new).unwrap();
     fs::write(served.path("notes.txt"), new.replace("one", "ONE")).unwrap();
-    while b.current().await.unwrap().text != new.replace("one", "ONE") {
-        b.changed().await;
-    }
+    shows(&mut b, |now| now == new.replace("one", "ONE")).await;
     fs::write(served.path("notes.txt"), &new).unwrap();
-    while b.current().await.unwrap().text != new {
-        b.changed().await;
-    }
+    shows(&mut b, |now| now == new).await;
     assert_ne!(b.current().await.unwrap().version, uploaded.version, "a revert is an edit");
     let mut saves = 0;
     while let Ok(event) = events.try_recv() {
@@ -100,9 +94,7 @@ async fn files_8_a_folder_that_gives_no_events_is_polled() {
     let mut b = session(&served, "notes.txt").await;
     b.current().await.unwrap();
     fs::write(served.path("notes.txt"), OLD.replace("one", "ONE")).unwrap();
-    while b.current().await.unwrap().text != OLD.replace("one", "ONE") {
-        b.changed().await;
-    }
+    shows(&mut b, |now| now == OLD.replace("one", "ONE")).await;
     b.upload(OLD.replace("one", "ONE").replace("two", "two, by B"), None, None).await.unwrap();
     eventually("B's change is on disk", || served.read("notes.txt").contains("by B")).await;
     let stale = OLD.replace("one", "ONE").replace("four", "FOUR");
@@ -151,16 +143,12 @@ async fn rule_4_what_a_log_that_is_never_closed_gains_is_seen() {
     b.current().await.unwrap();
     let mut log = fs::OpenOptions::new().append(true).open(served.path("log.txt")).unwrap();
     log.write_all(b"one\n").unwrap();
-    while b.current().await.unwrap().text != "started\none\n" {
-        b.changed().await;
-    }
+    shows(&mut b, |now| now == "started\none\n").await;
     // Others' text goes into the same file, and what is written next follows it.
     b.upload("started\none\nby B\n".into(), None, None).await.unwrap();
     eventually("B's line is in the file", || served.read("log.txt") == "started\none\nby B\n").await;
     log.write_all(b"two\n").unwrap();
-    while b.current().await.unwrap().text != "started\none\nby B\ntwo\n" {
-        b.changed().await;
-    }
+    shows(&mut b, |now| now == "started\none\nby B\ntwo\n").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,9 +156,7 @@ async fn files_2_a_real_truncation_gets_through() {
     let served = serve(&[("notes.txt", OLD.repeat(9).as_bytes())]).await;
     let mut b = session(&served, "notes.txt").await;
     fs::write(served.path("notes.txt"), "").unwrap();
-    while !b.current().await.unwrap().text.is_empty() {
-        b.changed().await;
-    }
+    shows(&mut b, str::is_empty).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -259,9 +245,7 @@ async fn what_was_saved_while_no_hub_ran_is_an_edit_of_what_was_there() {
     fs::rename(served.path("old.txt"), served.path("new name.txt")).unwrap();
     served.restart(2).await;
     let mut b = session(&served, "notes.txt").await;
-    while !b.current().await.unwrap().text.contains("offline") {
-        b.changed().await;
-    }
+    shows(&mut b, |text| text.contains("offline")).await;
     assert_eq!(b.current().await.unwrap().text, "one\ntwo, by B\nthree\nfour, offline\n");
     eventually("deleted", || served.hub.document_at("gone.txt").is_none()).await;
     eventually("renamed", || served.hub.document_at("new name.txt") == Some(moved)).await;

@@ -276,3 +276,49 @@ fn rules_3_a_thousand_own_saves_are_a_thousand_hints() {
         assert_eq!(*hint, Hint::at(path("f"), What::Exchanged { temporary }));
     }
 }
+
+/// Access control lists as the kernel stores them (acl(5), `system.posix_acl_access`): owner, a named user, group,
+/// mask, others.
+#[test]
+fn files_15_access_control_lists_are_kept_and_no_defaults_are_inherited() {
+    let entry = |tag: u16, rights: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let nobody = u32::MAX;
+    let list = |user: u32| {
+        let entries = [
+            entry(1, 6, nobody),
+            entry(2, 4, user),
+            entry(4, 4, nobody),
+            entry(16, 4, nobody),
+            entry(32, 0, nobody),
+        ];
+        [2u32.to_le_bytes().to_vec(), entries.concat()].concat()
+    };
+    let rig = rig();
+    rig.write(&path("f"), b"old");
+    let set = |at: &std::path::Path, name: &str, value: &[u8]| {
+        rustix::fs::setxattr(at, name, value, rustix::fs::XattrFlags::empty())
+    };
+    match set(&rig.at(&path("f")), "system.posix_acl_access", &list(4242)) {
+        Err(rustix::io::Errno::OPNOTSUPP) => {
+            eprintln!("SKIPPED: no access control lists on this file system");
+            return;
+        }
+        answer => answer.unwrap(),
+    }
+    rig.real().save(&save("f", "new", holding("old"), 1)).unwrap();
+    let of = |name: &str| {
+        let mut value = vec![0; 256];
+        let len = rustix::fs::getxattr(rig.at(&path(name)), "system.posix_acl_access", &mut value).ok()?;
+        value.truncate(len);
+        Some(value)
+    };
+    assert_eq!(of("f"), Some(list(4242)));
+    // A file that does without a list does so after a save too, whatever its directory has.
+    rig.write(&path("plain"), b"old");
+    set(rig.root(), "system.posix_acl_default", &list(4242)).unwrap();
+    rig.real().save(&save("plain", "new", holding("old"), 2)).unwrap();
+    assert_eq!(of("plain"), None);
+    clean(&rig);
+}

@@ -19,7 +19,16 @@ pub async fn serve(files: &[(&str, &[u8])]) -> Served {
     serve_with(files, RealOptions::default()).await
 }
 
+/// A hub that draws other numbers than the others do.
+pub async fn serve_as(seed: u64, files: &[(&str, &[u8])]) -> Served {
+    start(seed, files, RealOptions::default()).await
+}
+
 pub async fn serve_with(files: &[(&str, &[u8])], real: RealOptions) -> Served {
+    start(1, files, real).await
+}
+
+async fn start(seed: u64, files: &[(&str, &[u8])], real: RealOptions) -> Served {
     let root = tempfile::tempdir().unwrap();
     for (path, bytes) in files {
         let path = root.path().join(path);
@@ -27,7 +36,7 @@ pub async fn serve_with(files: &[(&str, &[u8])], real: RealOptions) -> Served {
         std::fs::write(path, bytes).unwrap();
     }
     let log = MemoryLog::new();
-    let hub = open(root.path(), &log, 1, real).await;
+    let hub = open(root.path(), &log, seed, real).await;
     hub.scanned().await.unwrap();
     Served { hub, log, root }
 }
@@ -56,6 +65,20 @@ pub fn options(folder: impl Folder + 'static, log: &MemoryLog, seed: u64) -> Opt
 /// A party on a document, with the whole text.
 pub async fn session(served: &Served, path: &str) -> TextSession {
     served.hub.open_text(Some(path), Party { name: "B".into(), channel: "test" }).await.unwrap()
+}
+
+/// Waits until a session has a text that is as wanted; panics after twenty seconds.
+pub async fn shows(session: &mut TextSession, wanted: impl Fn(&str) -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let now = session.current().await.unwrap();
+        if wanted(&now.text) {
+            return;
+        }
+        let changed = tokio::time::timeout_at(deadline, session.changed()).await;
+        let begin: String = now.text.chars().take(500).collect();
+        assert!(changed.is_ok(), "in vain; the text is {begin:?}");
+    }
 }
 
 impl Served {
