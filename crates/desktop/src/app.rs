@@ -389,7 +389,7 @@ impl eframe::App for App {
         if self.json {
             self.tell();
         }
-        if !self.focused {
+        if !self.focused && self.document.desk().standing() != Standing::Loading {
             self.focused = true;
             ctx.memory_mut(|memory| memory.request_focus(self.view.editor_id()));
         }

@@ -123,8 +123,9 @@ pub struct Desk {
 impl Desk {
     /// A desk that goes on where one that was killed stopped, if there is something left of it.
     pub fn new(greeting: Greeting, mode: Mode, kept: Option<Layers>) -> Desk {
-        let document = greeting.document.clone();
-        let mut client = Client::restored(greeting, kept.unwrap_or_default());
+        let kept = kept.unwrap_or_default();
+        let document = greeting.document.clone().or_else(|| kept.document.clone());
+        let mut client = Client::restored(greeting, kept);
         client.handle(ClientInput::Hold(mode == Mode::Draft), Duration::ZERO);
         let mut desk = Desk {
             client,
@@ -236,6 +237,8 @@ impl Desk {
         let mut out = Vec::new();
         match input {
             DeskInput::Line(event) => self.line(event, now, &mut out),
+            // There is nothing to edit before there is a text.
+            DeskInput::Typed(_) if !self.client.has_text() => {}
             DeskInput::Typed(edits) => {
                 self.undo.typed(&edits, &self.text, now);
                 self.edit(edits, now, &mut out);

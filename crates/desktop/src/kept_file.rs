@@ -6,13 +6,16 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
 use data_encoding::HEXLOWER;
 use syncline_protocol::JoinLink;
 use syncline_protocol::content::{Kept, Layers};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
 
+/// How many windows may have one document open, each with a file of its own.
+const WINDOWS: usize = 16;
 /// How many lines may wait for the disk. Beyond that the whole state is written once instead.
 const WAITING: usize = 1_024;
 /// A file that has grown beyond this, and beyond four times what it began with, is begun anew.
@@ -22,7 +25,9 @@ const LONGEST: u64 = 8 * MAX_DOCUMENT_BYTES as u64;
 
 /// A file of what is not sent yet. Held by one window at a time; dropped, it is let go.
 pub struct KeptFile {
-    lines: SyncSender<Order>,
+    /// Taken when it is dropped.
+    lines: Option<SyncSender<Order>>,
+    writer: Option<JoinHandle<()>>,
     /// A line was left out: everything is written with the next.
     behind: bool,
     /// Bytes since the last whole state, and of it.
@@ -43,8 +48,8 @@ pub fn state_dir() -> Option<PathBuf> {
 }
 
 impl KeptFile {
-    /// Opens the file of a link and document in this directory, and says what is in it. Another window may have the first
-    /// of them: then it is the next (up to 16).
+    /// Opens the file of a link and document in this directory, and says what is in it. Each of up to 16 windows has one
+    /// of its own; one in which something unsent was left is taken first.
     ///
     /// # Errors
     /// With the path, when no file can be made or locked there.
@@ -59,23 +64,38 @@ impl KeptFile {
         hash.update(link.token().secret().as_bytes()).update(link.place().as_bytes());
         hash.update(document.unwrap_or_default().as_bytes());
         let name = HEXLOWER.encode(&hash.finalize().as_bytes()[..16]);
-        for number in 0..16 {
+        let mut chosen: Option<(File, PathBuf, Option<Layers>)> = None;
+        for number in 0..WINDOWS {
             let path = dir.join(format!("{name}.{number}"));
+            if chosen.is_some() && !path.exists() {
+                continue;
+            }
             let in_path =
                 |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
             let mut file = open_private(&path).map_err(in_path)?;
             if file.try_lock().is_err() {
                 continue;
             }
-            let mut text = Vec::new();
-            (&mut file).take(LONGEST).read_to_end(&mut text).map_err(in_path)?;
-            let text = String::from_utf8_lossy(&text);
-            let layers = Kept::replay(text.lines()).filter(|layers| layers.version.is_some());
-            let (lines, orders) = sync_channel(WAITING);
-            std::thread::Builder::new().name("kept".into()).spawn(move || write(file, path, &orders))?;
-            return Ok((KeptFile { lines, behind: true, grown: 0, whole: 0 }, layers));
+            let layers = read(&mut file).map_err(in_path)?;
+            let unsent = layers.as_ref().is_some_and(|layers| !layers.is_sent());
+            if unsent || chosen.is_none() {
+                chosen = Some((file, path, layers));
+            }
+            if unsent {
+                break;
+            }
         }
-        Err(io::Error::other(format!("{}: 16 windows have this document open", dir.display())))
+        let Some((file, path, layers)) = chosen else {
+            return Err(io::Error::other(format!(
+                "{}: {WINDOWS} windows have this document open",
+                dir.display()
+            )));
+        };
+        let (lines, orders) = sync_channel(WAITING);
+        let writer =
+            std::thread::Builder::new().name("kept".into()).spawn(move || write(file, path, &orders))?;
+        let kept = KeptFile { lines: Some(lines), writer: Some(writer), behind: true, grown: 0, whole: 0 };
+        Ok((kept, layers))
     }
 
     /// Writes a line down; `whole` gives the state with it.
@@ -90,16 +110,33 @@ impl KeptFile {
             self.whole = line.len();
         }
         let order = if anew { Order::Anew(line) } else { Order::Append(line) };
-        self.behind = match self.lines.try_send(order) {
-            Ok(()) => false,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => true,
-        };
+        let sent = self.lines.as_ref().map(|lines| lines.try_send(order));
+        self.behind = !matches!(sent, Some(Ok(())));
     }
 
     /// Whether what was given last is not on its way to the disk.
     pub fn is_behind(&self) -> bool {
         self.behind
     }
+}
+
+impl Drop for KeptFile {
+    /// Waits until the last line is on the disk: a window that is closed in good order loses nothing by it.
+    fn drop(&mut self) {
+        self.lines = None;
+        if let Some(writer) = self.writer.take() {
+            // A writer that failed has nothing to say any more.
+            let _ = writer.join();
+        }
+    }
+}
+
+/// What is in a file; `None`: nothing that can be used.
+fn read(file: &mut File) -> io::Result<Option<Layers>> {
+    let mut bytes = Vec::new();
+    file.take(LONGEST).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(Kept::replay(text.lines()).filter(|layers| layers.version.is_some()))
 }
 
 fn make_private_dir(dir: &Path) -> io::Result<()> {
@@ -165,29 +202,6 @@ mod tests {
         Kept::Typed { edits: vec![Step { at: 0, delete: 0, insert: text.into() }], held: true }
     }
 
-    /// Waits for the thread, which ends when everything is written.
-    fn closed(kept: KeptFile, dir: &Path) -> Layers {
-        drop(kept);
-        loop {
-            let (again, layers) = KeptFile::open(dir, &link(), None).unwrap();
-            let is_first = !dir
-                .read_dir()
-                .unwrap()
-                .flatten()
-                .any(|entry| entry.file_name().to_string_lossy().ends_with(".1"));
-            if is_first {
-                return layers.unwrap();
-            }
-            drop(again);
-            std::thread::yield_now();
-            for entry in dir.read_dir().unwrap().flatten() {
-                if entry.file_name().to_string_lossy().ends_with(".1") {
-                    std::fs::remove_file(entry.path()).unwrap();
-                }
-            }
-        }
-    }
-
     #[test]
     fn what_was_typed_is_there_after_the_window_is_gone() {
         let dir = tempfile::tempdir().unwrap();
@@ -203,9 +217,28 @@ mod tests {
         while kept.is_behind() {
             kept.keep(&Kept::Released, || Kept::whole(&layers));
         }
-        let restored = closed(kept, dir.path());
+        drop(kept);
+        let (_kept, restored) = KeptFile::open(dir.path(), &link(), None).unwrap();
+        let restored = restored.unwrap();
         assert_eq!(restored.base.to_one_string(), "one");
         let text = [restored.held, restored.queued].concat();
         assert!(text[0].insert.starts_with("1999 1998 ") && text[0].insert.ends_with(" 1 0 "));
+    }
+
+    #[test]
+    fn a_second_window_has_a_file_of_its_own_and_what_it_left_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, _) = KeptFile::open(dir.path(), &link(), None).unwrap();
+        let (mut second, before) = KeptFile::open(dir.path(), &link(), None).unwrap();
+        assert!(before.is_none());
+        let mut layers = Layers { version: Some("v1".into()), ..Layers::default() };
+        let line = typed("left behind");
+        layers.apply(&line);
+        second.keep(&line, || Kept::whole(&layers));
+        drop((first, second));
+        let (_again, found) = KeptFile::open(dir.path(), &link(), None).unwrap();
+        assert_eq!(found.unwrap().held[0].insert, "left behind");
+        let (_other, other) = KeptFile::open(dir.path(), &link(), Some("b.txt")).unwrap();
+        assert!(other.is_none());
     }
 }

@@ -11,7 +11,7 @@ use eframe::egui::{
 };
 use syncline_protocol::content::Present;
 
-use crate::desk::{DeskInput, moved};
+use crate::desk::{DeskInput, Standing, moved};
 use crate::document::Document;
 use crate::editor_text::EditorText;
 use crate::marks::Mark;
@@ -113,6 +113,7 @@ impl DocumentView {
                 .desired_width(f32::INFINITY)
                 .min_size(ui.available_size())
                 .lock_focus(true)
+                .interactive(document.desk().standing() != Standing::Loading)
                 .show(ui);
             output.response.response.clone().labelled_by(label.id);
             output.state.clear_undoer();
@@ -281,7 +282,9 @@ impl Canvas<'_> {
             let end = self.galley.rows.get(row).map_or(0.0, |row| row.rect().right()) + self.origin.x;
             let before = taken.iter().filter(|(of, _)| *of == row).map(|(_, end)| *end).fold(end, f32::max);
             let text = self.painter.layout_no_wrap(name, FontId::proportional(10.0), Color32::WHITE);
-            let corner = Pos2::new(before + 6.0, place.center().y);
+            // At the end of a full row there is no room beside it.
+            let last = self.painter.clip_rect().right() - text.size().x - 8.0;
+            let corner = Pos2::new((before + 6.0).min(last), place.center().y);
             let tag = Align2::LEFT_CENTER.anchor_size(corner, text.size() + Vec2::new(6.0, 2.0));
             self.painter.rect_filled(tag, 3.0, color);
             self.painter.galley(tag.min + Vec2::new(3.0, 1.0), text, Color32::WHITE);

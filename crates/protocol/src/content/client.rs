@@ -223,7 +223,9 @@ impl Client {
     }
 
     /// A client that goes on where one that was killed stopped ([`Kept::replay`]).
-    pub fn restored(greeting: Greeting, layers: Layers) -> Client {
+    pub fn restored(mut greeting: Greeting, layers: Layers) -> Client {
+        // What was typed in one document is not for another one that the hub would choose today.
+        greeting.document = greeting.document.or_else(|| layers.document.clone());
         let mut shared = layers.base.clone();
         if let Some(flight) = &layers.flight {
             shared.apply(&scalar_edits(&flight.edits));
@@ -390,7 +392,11 @@ impl Client {
     }
 
     fn edited(&mut self, edits: &[Edit], out: &mut Vec<ClientOutput>) {
-        if edits.iter().all(Edit::is_empty) || check_batch(edits, self.text.len()).is_err() {
+        // Before there is a text there is nothing to edit.
+        if !self.has_text()
+            || edits.iter().all(Edit::is_empty)
+            || check_batch(edits, self.text.len()).is_err()
+        {
             return;
         }
         self.text.apply(edits);
@@ -453,6 +459,7 @@ impl Client {
             }
             self.below(theirs, version, false, out);
         } else {
+            self.layers.document = Some(document.clone());
             self.layers.base = Text::from(content.as_str());
             self.layers.version = Some(version);
             self.shared = self.layers.base.clone();

@@ -13,6 +13,8 @@ use crate::rebase::{composed, rebase, theirs_after};
 /// What a client has of its document, one upon the other.
 #[derive(Clone, Default, Debug)]
 pub struct Layers {
+    /// The path of the document, once it is known.
+    pub document: Option<String>,
     /// The version of the base; `None`: there is no text yet.
     pub version: Option<String>,
     /// The text that the hub sent, with all that it sent since.
@@ -31,6 +33,8 @@ pub struct Layers {
 pub enum Kept {
     /// Everything.
     Whole {
+        /// The path of the document.
+        document: Option<String>,
         /// The version of the base.
         version: Option<String>,
         /// The base.
@@ -75,6 +79,7 @@ impl Kept {
     /// The entry that stands for all before it.
     pub fn whole(layers: &Layers) -> Kept {
         Kept::Whole {
+            document: layers.document.clone(),
             version: layers.version.clone(),
             base: layers.base.to_one_string(),
             flight: layers.flight.clone(),
@@ -113,8 +118,9 @@ impl Layers {
     /// Does what an entry says. What does not fit (a damaged file) changes nothing.
     pub fn apply(&mut self, kept: &Kept) {
         match kept {
-            Kept::Whole { version, base, flight, queued, held } => {
+            Kept::Whole { document, version, base, flight, queued, held } => {
                 *self = Layers {
+                    document: document.clone(),
                     version: version.clone(),
                     base: Text::from(base.as_str()),
                     flight: flight.clone(),

@@ -90,6 +90,19 @@ fn typing_is_sent_at_once_and_saved_when_it_is_answered() {
 }
 
 #[test]
+fn a_client_that_is_started_again_asks_for_the_document_it_had() {
+    let client = open("one");
+    let line = client.kept().to_line();
+    let mut again = Client::restored(greeting(), Kept::replay([line.as_str()]).unwrap());
+    assert_eq!(sent(&again.handle(ClientInput::Connected, NOW))[0]["document"], "a.txt");
+    assert_eq!(again.text().to_one_string(), "one");
+    // Without a text there is nothing to edit, and nothing that a text could be put over.
+    let mut empty = Client::new(greeting());
+    assert!(typed(&mut empty, 0, "x").is_empty());
+    assert!(!empty.is_waiting());
+}
+
+#[test]
 fn a_draft_is_moved_and_never_touched() {
     let mut client = open("one two three");
     client.handle(ClientInput::Hold(true), NOW);
