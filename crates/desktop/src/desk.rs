@@ -104,7 +104,6 @@ pub enum DeskOutput {
 /// One document, and a person at it.
 pub struct Desk {
     client: Client,
-    mode: Mode,
     connection: Connection,
     line: u64,
     /// The texts once more, in one piece each, as they are drawn.
@@ -129,7 +128,6 @@ impl Desk {
         client.handle(ClientInput::Hold(mode == Mode::Draft), Duration::ZERO);
         let mut desk = Desk {
             client,
-            mode,
             connection: Connection::Connecting,
             line: 0,
             text: String::new(),
@@ -169,7 +167,7 @@ impl Desk {
 
     /// When what is typed is shared.
     pub fn mode(&self) -> Mode {
-        self.mode
+        if self.client.is_holding() { Mode::Draft } else { Mode::Live }
     }
 
     /// How the connection is.
@@ -246,10 +244,7 @@ impl Desk {
             DeskInput::Moved { cursor, anchor } => {
                 self.act(ClientInput::Moved { cursor, anchor }, now, &mut out);
             }
-            DeskInput::Mode(mode) => {
-                self.mode = mode;
-                self.act(ClientInput::Hold(mode == Mode::Draft), now, &mut out);
-            }
+            DeskInput::Mode(mode) => self.act(ClientInput::Hold(mode == Mode::Draft), now, &mut out),
             DeskInput::Upload => {
                 if self.can_upload() {
                     self.marks.clear();
@@ -304,7 +299,7 @@ impl Desk {
     fn edit(&mut self, edits: Vec<Edit>, now: Duration, out: &mut Vec<DeskOutput>) {
         apply(&mut self.text, &edits);
         self.marks.moved(&edits);
-        let held = self.mode == Mode::Draft || !self.client.held().is_empty();
+        let held = self.client.is_holding() || !self.client.held().is_empty();
         if !held {
             apply(&mut self.shared, &edits);
             self.shared_marks.moved(&edits);
@@ -367,9 +362,6 @@ impl Desk {
         }
         // It is all here still: as a draft, if it cannot be shared at all.
         self.shared = self.client.shared().to_one_string();
-        if error.code == ErrorCode::Forbidden {
-            self.mode = Mode::Draft;
-        }
         self.notice = Some(error);
     }
 
@@ -387,4 +379,97 @@ pub(crate) fn moved(position: usize, moves: &[Vec<Edit>]) -> usize {
             edits.iter().filter(|edit| edit.range.start < at || !edit.range.is_empty()).cloned().collect();
         shifted(at, &before)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use syncline_engine::apply_to_str;
+    use syncline_protocol::content::{Step, Unit};
+
+    use super::*;
+
+    /// The hub's end, for one client: its text, and the request that is not answered yet.
+    struct Hub {
+        text: String,
+        version: u64,
+        asked: Option<(String, Vec<Edit>)>,
+    }
+
+    impl Hub {
+        fn take(&mut self, out: Vec<DeskOutput>) {
+            for output in out {
+                let DeskOutput::Send { text, .. } = output else { continue };
+                let message: serde_json::Value = serde_json::from_str(&text).unwrap();
+                if message["type"] == "edit_request" {
+                    assert_eq!(message["base"], format!("v{}", self.version));
+                    let steps: Vec<Step> = serde_json::from_value(message["edits"].clone()).unwrap();
+                    let edits = syncline_protocol::content::to_edits(steps, Unit::Scalar, "").unwrap();
+                    self.asked = Some((message["request_id"].as_str().unwrap().to_owned(), edits));
+                }
+            }
+        }
+
+        /// Somebody else replaces a few characters; the request that waits is answered with that.
+        fn change(&mut self, at: usize, delete: usize, insert: &str) -> DeskInput {
+            let asked = self.asked.take();
+            if let Some((_, edits)) = &asked {
+                self.text = apply_to_str(&self.text, edits);
+            }
+            let length = self.text.chars().count();
+            let at = at % (length + 1);
+            let step = Step { at, delete: delete.min(length - at), insert: insert.to_owned() };
+            let edit = Edit { range: at..at + step.delete, insert: insert.to_owned() };
+            self.text = apply_to_str(&self.text, &[edit]);
+            self.version += 1;
+            let base = if asked.is_some() { "made".to_owned() } else { format!("v{}", self.version - 1) };
+            let message = serde_json::json!({
+                "type": "edit_update", "base": base, "version": format!("v{}", self.version), "edits": [step],
+                "request_id": asked.map(|(id, _)| id)});
+            DeskInput::Line(LineEvent::Received(message.to_string()))
+        }
+    }
+
+    /// What is drawn is what the client has, whatever happens; and in the end everybody has it.
+    #[test]
+    fn the_texts_that_are_drawn_are_those_of_the_client() {
+        for seed in 0..300 {
+            let mut dice = fastrand::Rng::with_seed(seed);
+            let (name, nonce) = ("ann".to_owned(), "n".to_owned());
+            let greeting =
+                Greeting { token: None, document: None, name, color: None, unit: Unit::Scalar, nonce };
+            let mut desk = Desk::new(greeting, Mode::Draft, None);
+            let mut hub = Hub { text: "one two three".to_owned(), version: 1, asked: None };
+            let content = serde_json::json!({
+                "type": "content_update", "content": hub.text, "version": "v1", "document": "a.txt"});
+            let mut now = Duration::ZERO;
+            desk.handle(DeskInput::Line(LineEvent::Connected { line: 1 }), now);
+            desk.handle(DeskInput::Line(LineEvent::Received(content.to_string())), now);
+            for step in 0..60 {
+                now += Duration::from_millis(dice.u64(0..1_500));
+                let length = desk.text().chars().count();
+                let start = dice.usize(0..=length);
+                let end = (start + dice.usize(0..3)).min(length);
+                let input = match dice.u8(0..10) {
+                    0..4 => DeskInput::Typed(vec![Edit { range: start..end, insert: format!("m{step}") }]),
+                    4 => DeskInput::Mode(if dice.bool() { Mode::Live } else { Mode::Draft }),
+                    5 => DeskInput::Upload,
+                    6 => DeskInput::Undo,
+                    7 => DeskInput::Redo,
+                    _ => hub.change(dice.usize(..), dice.usize(0..3), "T\u{e4}"),
+                };
+                let out = desk.handle(input, now);
+                hub.take(out);
+                assert_eq!(desk.text(), desk.client.text().to_one_string(), "seed {seed}, step {step}");
+                assert_eq!(desk.shared(), desk.client.shared().to_one_string(), "seed {seed}, step {step}");
+            }
+            for _ in 0..3 {
+                let out = desk.handle(DeskInput::Upload, now);
+                hub.take(out);
+                let answer = hub.change(0, 0, "");
+                let out = desk.handle(answer, now);
+                hub.take(out);
+            }
+            assert_eq!((desk.text(), desk.standing()), (hub.text.as_str(), Standing::Saved), "seed {seed}");
+        }
+    }
 }

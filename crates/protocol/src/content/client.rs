@@ -277,6 +277,11 @@ impl Client {
         self.layers.flight.is_some() || !self.layers.queued.is_empty()
     }
 
+    /// Whether what is typed is held back.
+    pub fn is_holding(&self) -> bool {
+        self.hold
+    }
+
     /// What is held back: a batch against [`Client::shared`].
     pub fn held(&self) -> &[Edit] {
         &self.layers.held
