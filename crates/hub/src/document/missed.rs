@@ -1,6 +1,6 @@
 //! What somebody who saw a version has missed.
 
-use syncline_engine::{Edit, Heads, Version};
+use syncline_engine::{Document, Edit, Heads, Version};
 
 use super::{DocumentTask, Reply};
 use crate::error::HubError;
@@ -38,6 +38,12 @@ impl DocumentTask {
             let missed = match (committed, self.loaded.as_mut()) {
                 (Err(error), _) => Err(error.clone()),
                 (Ok(()), None) => Err(HubError::Closed),
+                // What the journal had of it was set aside meanwhile.
+                (Ok(()), Some(loaded))
+                    if !ask.since.iter().all(|version| is_of(version, &loaded.document)) =>
+                {
+                    Err(HubError::BadBase)
+                }
                 (Ok(()), Some(loaded)) => {
                     let document = &mut loaded.document;
                     let changes = ask.since.iter().map(|version| document.changes_since(version)).collect();
@@ -58,4 +64,9 @@ impl DocumentTask {
             drop(ask.reply.send(missed));
         }
     }
+}
+
+/// Whether a version can be one of this document's.
+fn is_of(version: &Version, document: &Document) -> bool {
+    version.heads().iter().all(|&head| head < document.events())
 }
