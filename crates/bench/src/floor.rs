@@ -64,6 +64,7 @@ pub fn commits_and_save(place: &Path, len: usize, rounds: usize) -> Fallible<Flo
             mode: None,
             temporary: temporary_name(round as u64),
             sync: syncline_disk::Sync::Full,
+            ahead: false,
         };
         let begun = Instant::now();
         served.commit(&[events.clone(), state, decision])?;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod large;
 mod rig;
 mod saving;
 mod taking;
@@ -16,7 +17,7 @@ pub type Case = fn(Arc<dyn Rig>);
 
 /// All cases by name.
 pub fn cases() -> Vec<(&'static str, Case)> {
-    [saving::CASES, taking::CASES, watching::CASES].concat()
+    [large::CASES, saving::CASES, taking::CASES, watching::CASES].concat()
 }
 
 pub(crate) fn path(text: &str) -> RelPath {
@@ -36,6 +37,7 @@ pub(crate) fn save(at: &str, bytes: &str, expect: Expect, nth: u64) -> Save {
         mode: None,
         temporary: temporary_name(nth),
         sync: Sync::Full,
+        ahead: false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What saves and removals leave behind: displaced files that a writer may still write to, and temporaries.
 
 use crate::medium::Medium;
-use crate::on_medium::{OnMedium, fault, read_fault, sync_failed};
+use crate::on_medium::{DISPLACED, OnMedium, fault, read_fault, sync_failed};
 use crate::*;
 use rustix::io::Errno;
 
@@ -18,7 +18,7 @@ impl<M: Medium> OnMedium<M> {
         temporary: &str,
         id: &DisplacedId,
     ) -> Result<(), DiskError> {
-        let moved = self.medium.displaced_dir(true).and_then(|displaced| {
+        let moved = self.medium.state_dir(DISPLACED, true).and_then(|displaced| {
             self.medium.rename_new(dir, temporary, &displaced, id.as_str())?;
             Ok(displaced)
         });
@@ -46,7 +46,7 @@ impl<M: Medium> OnMedium<M> {
         let stray = self.strays().get(id).cloned();
         let (dir, name) = match stray {
             Some(parent) => (self.medium.open_dir(parent.as_ref()), id.temporary()),
-            None => (self.medium.displaced_dir(false), id.as_str().to_owned()),
+            None => (self.medium.state_dir(DISPLACED, false), id.as_str().to_owned()),
         };
         match dir {
             Ok(dir) => Ok(Some((dir, name))),
@@ -109,7 +109,7 @@ impl<M: Medium> OnMedium<M> {
             path: format!("{STATE_DIR}/displaced"),
             source: e.into(),
         };
-        match self.medium.displaced_dir(false) {
+        match self.medium.state_dir(DISPLACED, false) {
             Ok(dir) => {
                 let names = self.medium.names(&dir).map_err(failed)?;
                 ids.extend(

@@ -44,6 +44,14 @@ impl FileBytes {
         self.len() == 0
     }
 
+    /// All of them in order, in the pieces in which they are in memory.
+    pub(crate) fn pieces(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
+        match self {
+            FileBytes::Whole(bytes) => Box::new(std::iter::once((**bytes).as_ref())),
+            FileBytes::Pieces(pieces) => pieces.pieces(),
+        }
+    }
+
     /// All of them, put together if need be.
     pub fn to_bytes(&self) -> Cow<'_, [u8]> {
         match self {
@@ -130,13 +138,6 @@ mod tests {
         }
     }
 
-    fn pieces_of(bytes: &FileBytes) -> Box<dyn Iterator<Item = &[u8]> + '_> {
-        match bytes {
-            FileBytes::Whole(bytes) => Box::new(std::iter::once((**bytes).as_ref())),
-            FileBytes::Pieces(pieces) => pieces.pieces(),
-        }
-    }
-
     #[test]
     fn the_same_bytes_in_whatever_pieces() {
         for sizes in [
@@ -152,7 +153,7 @@ mod tests {
             let pieces = FileBytes::Pieces(Arc::new(Cut(cut)));
             assert_eq!(pieces.len(), whole.len());
             assert_eq!(pieces.to_bytes(), whole.to_bytes());
-            assert_eq!(ContentHash::of_pieces(pieces_of(&pieces)), ContentHash::of(&whole.to_bytes()));
+            assert_eq!(ContentHash::of_pieces(pieces.pieces()), ContentHash::of(&whole.to_bytes()));
             let (mut together, mut blocks) = (Vec::new(), 0);
             let taken: Result<(), ()> = pieces.blocks(|block| {
                 together.extend_from_slice(block);

@@ -26,6 +26,33 @@ pub trait Folder: Send + std::marker::Sync + 'static {
     /// [`DiskError::Unreadable`] and others; absence is [`Reading::Missing`].
     fn read(&self, path: &RelPath, limit: u64) -> Result<Reading, DiskError>;
 
+    /// As [`Folder::read`], but where the file is little else than `known` bytes (a large text of which a word was
+    /// changed) only what differs is given ([`Compared::Spliced`]), and no more than that is held in memory.
+    ///
+    /// # Errors
+    /// As [`Folder::read`].
+    fn read_against(&self, path: &RelPath, limit: u64, known: &FileBytes) -> Result<Compared, DiskError>;
+
+    /// Writes and syncs the bytes of a save that is to come, where nobody looks, and gives their hash: a large text
+    /// is gone through once, to be hashed and to be written, and the save can be journalled with its hash before it
+    /// happens. [`Folder::save`] with [`Save::ahead`] takes what was written. `None`: not possible here.
+    ///
+    /// # Errors
+    /// [`DiskError::StorageFull`], [`DiskError::SyncFailed`] and others; nothing is left then.
+    fn write_ahead(
+        &self,
+        path: &RelPath,
+        bytes: &FileBytes,
+        temporary: &str,
+    ) -> Result<Option<ContentHash>, DiskError>;
+
+    /// Removes what was written ahead and not saved: `only` under this temporary's name, or all of it (for restart,
+    /// when no save is under way).
+    ///
+    /// # Errors
+    /// [`DiskError::Io`], [`DiskError::BadTemporary`].
+    fn clear_ahead(&self, only: Option<&str>) -> Result<(), DiskError>;
+
     /// Puts bytes at a path so that at any instant the file is wholly old or wholly new, and nothing
     /// that others saved meanwhile is lost. Missing parent directories are created, durably.
     ///

@@ -1,5 +1,6 @@
 //! One folder: reading, atomic saving, watching, ignoring, path safety; a real one and a fake one behind one trait.
 
+mod ahead;
 mod brake;
 mod clash;
 #[cfg(any(test, feature = "conformance"))]
@@ -22,9 +23,11 @@ mod path;
 pub mod planted;
 mod queue;
 mod reading;
+mod relay;
 mod removing;
 mod save;
 mod saving;
+mod splice;
 mod stat;
 mod text;
 
@@ -47,8 +50,9 @@ pub use path::{
     is_temporary_name, temporary_name,
 };
 pub use save::{
-    DisplacedId, Expect, Found, How, Listing, Patched, Probe, Reading, Removed, Renamed, Save, Saved,
-    Settled, Sync, Writers,
+    Compared, DisplacedId, Expect, Found, How, Listing, Patched, Probe, Reading, Removed, Renamed, Save,
+    Saved, Settled, Sync, Writers,
 };
+pub use splice::Splice;
 pub use stat::{ContentHash, Entry, FileKind, FileStat};
 pub use text::{Decoded, LineEndings, TextForm, decode, encode};

@@ -44,8 +44,8 @@ pub trait Medium: Send + std::marker::Sync + 'static {
 
     /// Opens a directory below the root; `ELOOP` or `ENOTDIR` when a part is a link or a file.
     fn open_dir(&self, dir: Option<&RelPath>) -> Result<Self::Dir, Errno>;
-    /// Opens `.syncline/displaced`, making it if asked.
-    fn displaced_dir(&self, create: bool) -> Result<Self::Dir, Errno>;
+    /// Opens a directory of our own inside `.syncline`, making it if asked.
+    fn state_dir(&self, name: &str, create: bool) -> Result<Self::Dir, Errno>;
     /// Makes a directory (0o777 less the umask).
     fn make_dir(&self, dir: &Self::Dir, name: &str) -> Result<(), Errno>;
     /// Removes an empty directory.
@@ -64,6 +64,8 @@ pub trait Medium: Send + std::marker::Sync + 'static {
     fn stat_file(&self, file: &Self::File) -> Result<FileStat, Errno>;
     /// All bytes from the beginning; `EFBIG` when there are more than `limit`.
     fn read_file(&self, file: &Self::File, limit: u64) -> Result<Vec<u8>, Errno>;
+    /// Reads at an offset: how many bytes, 0 at the end. Fewer than there is room for do not mean the end.
+    fn read_at(&self, file: &Self::File, offset: u64, room: &mut [u8]) -> Result<usize, Errno>;
     /// Writes at an offset (at the end if opened so).
     fn write_at(&self, file: &Self::File, offset: u64, bytes: &[u8]) -> Result<(), Errno>;
     /// Cuts or extends.

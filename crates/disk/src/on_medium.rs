@@ -7,6 +7,11 @@ use rustix::io::Errno;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+/// Where displaced files are kept, in `.syncline`.
+pub(crate) const DISPLACED: &str = "displaced";
+/// Where temporaries are written ahead of their save, in `.syncline`.
+pub(crate) const AHEAD: &str = "ahead";
+
 /// A [`Folder`] whose algorithms run on some [`Medium`]: the kernel's, or one in memory.
 pub struct OnMedium<M: Medium> {
     pub(crate) medium: M,
@@ -154,6 +159,20 @@ impl<M: Medium> Folder for OnMedium<M> {
     }
     fn read(&self, path: &RelPath, limit: u64) -> Result<Reading, DiskError> {
         self.read_path(path, limit)
+    }
+    fn read_against(&self, path: &RelPath, limit: u64, known: &FileBytes) -> Result<Compared, DiskError> {
+        self.compare_path(path, limit, known)
+    }
+    fn write_ahead(
+        &self,
+        path: &RelPath,
+        bytes: &FileBytes,
+        temporary: &str,
+    ) -> Result<Option<ContentHash>, DiskError> {
+        self.write_file_ahead(path, bytes, temporary).map(Some)
+    }
+    fn clear_ahead(&self, only: Option<&str>) -> Result<(), DiskError> {
+        self.clear_files_ahead(only)
     }
     fn save(&self, save: &Save) -> Result<Saved, DiskError> {
         self.save_file(save)

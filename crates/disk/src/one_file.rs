@@ -52,6 +52,25 @@ impl<F: Folder> Folder for OneFile<F> {
         self.there(path).map_or(Ok(Reading::Missing), |there| self.folder.read(there, limit))
     }
 
+    fn read_against(&self, path: &RelPath, limit: u64, known: &FileBytes) -> Result<Compared, DiskError> {
+        let missing = Ok(Compared::Read(Reading::Missing));
+        self.there(path).map_or(missing, |there| self.folder.read_against(there, limit, known))
+    }
+
+    /// Not here: what others have written ahead could not be told from what was left.
+    fn write_ahead(
+        &self,
+        _path: &RelPath,
+        _bytes: &FileBytes,
+        _temporary: &str,
+    ) -> Result<Option<ContentHash>, DiskError> {
+        Ok(None)
+    }
+
+    fn clear_ahead(&self, _only: Option<&str>) -> Result<(), DiskError> {
+        Ok(())
+    }
+
     fn save(&self, save: &Save) -> Result<Saved, DiskError> {
         self.folder.save(&Save { path: self.there_or_not(&save.path)?.clone(), ..save.clone() })
     }

@@ -1,7 +1,7 @@
 //! What is asked of a folder and what it answers: reading, saving, removing, renaming.
 
 use crate::path::is_id;
-use crate::{ContentHash, FileBytes, FileStat, PathError, RelPath, TEMPORARY_PREFIX};
+use crate::{ContentHash, FileBytes, FileStat, PathError, RelPath, Splice, TEMPORARY_PREFIX};
 use std::fmt;
 
 /// The names in one directory.
@@ -52,6 +52,22 @@ pub enum Reading {
         /// The limit that was given, in bytes.
         limit: u64,
     },
+}
+
+/// What reading a path gave, where it was compared with known bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Compared {
+    /// A regular file that did not change while it was read, and is little else than those bytes.
+    Spliced {
+        /// What is different.
+        splice: Splice,
+        /// Of all its bytes.
+        hash: ContentHash,
+        /// As it was before and after.
+        stat: FileStat,
+    },
+    /// As if it had not been compared.
+    Read(Reading),
 }
 
 /// What is known about other writers of a file that was read.
@@ -129,6 +145,10 @@ pub struct Save {
     pub temporary: String,
     /// How durable.
     pub sync: Sync,
+    /// The bytes were written by [`crate::Folder::write_ahead`] under the same temporary's name, and are taken from
+    /// there if the target is replaced by exchange and is on the same file system; call
+    /// [`crate::Folder::clear_ahead`] afterwards.
+    pub ahead: bool,
 }
 
 /// What a save did.

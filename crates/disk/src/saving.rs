@@ -1,7 +1,7 @@
 //! Putting new content at a path: exchange, create, or check-and-rename.
 
 use crate::medium::{Medium, Purpose, Step};
-use crate::on_medium::{OnMedium, check_temporary, fault, read_fault, sync_failed};
+use crate::on_medium::{DISPLACED, OnMedium, check_temporary, fault, read_fault, sync_failed};
 use crate::planted::{Planted, planted};
 use crate::*;
 use rustix::io::Errno;
@@ -24,6 +24,8 @@ pub(crate) struct Placing<'a> {
     pub sync: Sync,
     /// See [`Save::seen`].
     pub seen: Option<FileStat>,
+    /// See [`Save::ahead`].
+    pub ahead: bool,
 }
 
 impl<M: Medium> OnMedium<M> {
@@ -37,6 +39,7 @@ impl<M: Medium> OnMedium<M> {
             id: check_temporary(&save.temporary)?,
             sync: save.sync,
             seen: save.seen,
+            ahead: save.ahead,
         })
     }
 
@@ -56,6 +59,7 @@ impl<M: Medium> OnMedium<M> {
             id: check_temporary(temporary)?,
             sync: Sync::Full,
             seen: None,
+            ahead: false,
         })
     }
 
@@ -316,7 +320,7 @@ impl<M: Medium> OnMedium<M> {
         let kept = held.is_some()
             && self
                 .medium
-                .displaced_dir(true)
+                .state_dir(DISPLACED, true)
                 .and_then(|displaced| self.medium.link(dir, placing.name, &displaced, placing.id.as_str()))
                 .is_ok();
         if let Err(e) = self.medium.rename_over(dir, placing.temporary, dir, placing.name) {
@@ -340,8 +344,10 @@ impl<M: Medium> OnMedium<M> {
             return self.done(placing, dir, written, How::RenameChecked, None);
         }
         // The second name may have caught a save made between the check and the link.
-        let displaced =
-            self.medium.displaced_dir(false).map_err(|e| fault("opening displaced files of", path, e))?;
+        let displaced = self
+            .medium
+            .state_dir(DISPLACED, false)
+            .map_err(|e| fault("opening displaced files of", path, e))?;
         let file = self.medium.open_read(&displaced, placing.id.as_str()).map_err(|e| read_fault(path, e))?;
         let bytes = self.medium.read_file(&file, self.limit).map_err(|e| read_fault(path, e))?;
         if *placing.expect != Expect::File(ContentHash::of(&bytes)) {
@@ -377,17 +383,24 @@ impl<M: Medium> OnMedium<M> {
         };
         // A replacement begins private: the old file may be readable by its owner only.
         let first_mode = if replaces { 0o600 } else { 0o644 };
-        let file = self
-            .medium
-            .create(dir, placing.temporary, first_mode)
-            .map_err(|e| fault("making a temporary for", path, e))?;
-        let mut at = 0;
-        let written = bytes
-            .blocks(|block| {
-                let offset = at;
-                at += block.len() as u64;
-                self.medium.write_at(&file, offset, block)
-            })
+        let ahead = if placing.ahead && replaces { self.take_ahead(placing, dir) } else { None };
+        let (file, filled) = match ahead {
+            Some(file) => (file, Ok(())),
+            None => {
+                let file = self
+                    .medium
+                    .create(dir, placing.temporary, first_mode)
+                    .map_err(|e| fault("making a temporary for", path, e))?;
+                let mut at = 0;
+                let filled = bytes.blocks(|block| {
+                    let offset = at;
+                    at += block.len() as u64;
+                    self.medium.write_at(&file, offset, block)
+                });
+                (file, filled)
+            }
+        };
+        let written = filled
             .and_then(
                 |()| if replaces { self.medium.copy_metadata(dir, placing.name, &file) } else { Ok(()) },
             )

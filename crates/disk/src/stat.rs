@@ -84,31 +84,48 @@ pub struct ContentHash([u8; 32]);
 /// From this length on, in bytes, several cores are faster at a block than one.
 const PARALLEL: usize = 256 << 10;
 
-fn add(hasher: &mut blake3::Hasher, block: &[u8]) {
-    if block.len() < PARALLEL {
-        hasher.update(block);
-    } else {
-        hasher.update_rayon(block);
+/// Hashes bytes as they come.
+#[derive(Default)]
+pub(crate) struct Hasher(blake3::Hasher);
+
+impl Hasher {
+    /// The next bytes: best in large blocks.
+    pub fn add(&mut self, block: &[u8]) {
+        if block.len() < PARALLEL {
+            self.0.update(block);
+        } else {
+            self.0.update_rayon(block);
+        }
+    }
+
+    /// The next bytes, without the help of other cores: they have something else to do.
+    pub fn add_here(&mut self, block: &[u8]) {
+        self.0.update(block);
+    }
+
+    /// The hash of all of them.
+    pub fn finish(&self) -> ContentHash {
+        ContentHash(*self.0.finalize().as_bytes())
     }
 }
 
 impl ContentHash {
     /// The hash of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        add(&mut hasher, bytes);
-        Self(*hasher.finalize().as_bytes())
+        let mut hasher = Hasher::default();
+        hasher.add(bytes);
+        hasher.finish()
     }
 
     /// The hash of bytes that are in many pieces.
     pub fn of_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Self {
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = Hasher::default();
         let done: Result<(), std::convert::Infallible> = blocks(pieces, |block| {
-            add(&mut hasher, block);
+            hasher.add(block);
             Ok(())
         });
         match done {
-            Ok(()) => Self(*hasher.finalize().as_bytes()),
+            Ok(()) => hasher.finish(),
         }
     }
 

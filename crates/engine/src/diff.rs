@@ -12,7 +12,7 @@ use std::ops::Range;
 use unicode_segmentation::GraphemeCursor;
 
 use crate::edit::Edit;
-pub use rope::diff_text;
+pub use rope::{Window, diff_text};
 
 /// A hunk with more bytes than this on either side is replaced as a whole line by line: comparing words in
 /// it would take longer than it is worth.

@@ -36,7 +36,7 @@ mod walker;
 
 pub use batch::{Change, EventBatch, EventRun, MergeError};
 pub use conflicts::{Conflict, Contender};
-pub use diff::{DiffCost, diff, diff_cost, diff_text, line_hunks};
+pub use diff::{DiffCost, Window, diff, diff_cost, diff_text, line_hunks};
 pub use document::{Applied, Document, Merged};
 pub use edit::{Composer, Edit, EditError, apply_to_str, byte_offset, check_batch};
 pub use id::{AgentId, EventId, Heads, MAX_AGENT_BYTES};

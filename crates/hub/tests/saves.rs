@@ -6,13 +6,9 @@ mod support;
 use std::fs;
 use std::io::Write;
 use std::time::Duration;
-use support::{eventually, serve, serve_with};
+use support::{eventually, serve, serve_with, session};
 use syncline_disk::RealOptions;
-use syncline_hub::{HubEvent, Party, TextSession};
-
-async fn session(served: &support::Served, path: &str) -> TextSession {
-    served.hub.open_text(Some(path), Party { name: "B".into(), channel: "test" }).await.unwrap()
-}
+use syncline_hub::HubEvent;
 
 const OLD: &str = "one\ntwo\nthree\nfour\n";
 

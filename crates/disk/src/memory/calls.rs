@@ -187,10 +187,10 @@ impl Medium for Memory {
         Ok(MemoryDir { inode, path: dir.cloned(), hidden: false, epoch: state.epoch })
     }
 
-    fn displaced_dir(&self, create: bool) -> Result<MemoryDir, Errno> {
+    fn state_dir(&self, name: &str, create: bool) -> Result<MemoryDir, Errno> {
         let mut state = self.enter()?;
         let mut at = ROOT;
-        for name in [STATE_DIR, "displaced"] {
+        for name in [STATE_DIR, name] {
             at = match state.disk.lookup(at, name) {
                 Some(inode) => inode,
                 None if create => {
@@ -291,6 +291,15 @@ impl Medium for Memory {
             state.say_of(path, file.inode, What::Accessed);
         }
         Ok(bytes)
+    }
+
+    fn read_at(&self, file: &MemoryFile, offset: u64, room: &mut [u8]) -> Result<usize, Errno> {
+        let bytes = self.read_file(file, u64::MAX)?;
+        let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+        // Few at a time, so that tests see more than one part.
+        let count = rest.len().min(room.len()).min(1 << 10);
+        room.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        Ok(count)
     }
 
     fn write_at(&self, file: &MemoryFile, offset: u64, bytes: &[u8]) -> Result<(), Errno> {

@@ -4,6 +4,7 @@
 use super::{common_prefix, common_suffix, diff};
 use crate::edit::Edit;
 use crate::text::Text;
+use std::ops::Range;
 
 /// As [`diff`], from a rope. Time is that of comparing both texts once; memory that of what lies between the
 /// lines they share at both ends, and 16 bytes for each piece of the rope.
@@ -13,18 +14,110 @@ pub fn diff_text(old: &Text, new: &str) -> Vec<Edit> {
     let room = new.len().min(old.len_bytes()) - head;
     let rest = &new.as_bytes()[new.len() - room..];
     let tail = shared_end(pieces.iter().copied(), rest);
-    // Both windows begin after a line break that both texts have, and end after one: nothing outside differs, and
-    // no grapheme reaches across (GB4 of Unicode's annex 29).
-    let start = new.as_bytes()[..head].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    let kept = &new.as_bytes()[new.len() - tail..];
-    let end = kept.iter().position(|byte| *byte == b'\n').map_or(0, |at| tail - at - 1);
-    let before: usize = scalars(&new[..start]);
-    let old = part(&pieces, start, old.len_bytes() - end);
-    let mut edits = diff(&old, &new[start..new.len() - end]);
-    for edit in &mut edits {
-        edit.range = edit.range.start + before..edit.range.end + before;
+    match Window::new(old, head, &new.as_bytes()[head..new.len() - tail], tail) {
+        Some(window) => window.diff(),
+        // Not possible: what lies between line breaks of a text is text.
+        None => diff(&old.to_one_string(), new),
     }
-    edits
+}
+
+/// Whole lines of a text, and what stands there instead.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Window {
+    /// Where the lines are, in bytes of the old text.
+    range: Range<usize>,
+    /// How many scalars are before them.
+    before: usize,
+    old: String,
+    new: String,
+}
+
+impl Window {
+    /// The lines around a change: all of `text` but its first `start` and last `tail` bytes is now `bytes`. They may
+    /// cut characters. `None`: that is not UTF-8, or `start` and `tail` are more than there is. Time is that of going
+    /// once through what comes before the change.
+    pub fn new(text: &Text, start: usize, bytes: &[u8], tail: usize) -> Option<Window> {
+        let end = text.len_bytes().checked_sub(tail).filter(|end| start <= *end)?;
+        // It begins after a line break that both texts have, and ends after one: nothing outside differs, and no
+        // grapheme reaches across (GB4 of Unicode's annex 29).
+        let (mut from, mut before, mut passed) = (0, 0, 0);
+        let mut old: Vec<u8> = Vec::new();
+        for piece in text.chunks() {
+            let at = from + old.len();
+            let within = piece.len().min(start.saturating_sub(at));
+            let mut rest = piece;
+            if let Some((lines, line)) = last_line(within, piece) {
+                before = passed + scalars(lines);
+                from = at + lines.len();
+                old.clear();
+                rest = line;
+            }
+            passed += if at < start { scalars(piece) } else { 0 };
+            let after = end.saturating_sub(from + old.len()).min(rest.len());
+            if from + old.len() + rest.len() > end
+                && let Some(found) = rest.as_bytes()[after..].iter().position(|byte| *byte == b'\n')
+            {
+                old.extend_from_slice(&rest.as_bytes()[..after + found + 1]);
+                break;
+            }
+            old.extend_from_slice(rest.as_bytes());
+        }
+        let mut new = old.get(..start - from)?.to_vec();
+        new.extend_from_slice(bytes);
+        new.extend_from_slice(old.get(end - from..)?);
+        let range = from..from + old.len();
+        Some(Window { range, before, old: String::from_utf8(old).ok()?, new: String::from_utf8(new).ok()? })
+    }
+
+    /// What stands in the lines now.
+    pub fn text(&self) -> &str {
+        &self.new
+    }
+
+    /// Whether the first line is among them.
+    pub fn is_at_start(&self) -> bool {
+        self.range.start == 0
+    }
+
+    /// What changes the old text, as [`diff`] finds it.
+    pub fn diff(&self) -> Vec<Edit> {
+        let mut edits = diff(&self.old, &self.new);
+        for edit in &mut edits {
+            edit.range = edit.range.start + self.before..edit.range.end + self.before;
+        }
+        edits
+    }
+
+    /// The whole new text, from the old one.
+    pub fn whole(&self, old: &Text) -> String {
+        let after = self.range.end..old.len_bytes();
+        let mut whole = String::with_capacity(self.range.start + self.new.len() + after.len());
+        let (mut at, mut put) = (0, false);
+        for piece in old.chunks() {
+            let end = at + piece.len();
+            whole.push_str(
+                piece.get(..self.range.start.saturating_sub(at).min(piece.len())).unwrap_or_default(),
+            );
+            if !put && end >= self.range.start {
+                whole.push_str(&self.new);
+                put = true;
+            }
+            whole.push_str(
+                piece.get(self.range.end.saturating_sub(at).min(piece.len())..).unwrap_or_default(),
+            );
+            at = end;
+        }
+        if !put {
+            whole.push_str(&self.new);
+        }
+        whole
+    }
+}
+
+/// A text cut after its last line break within the first `within` bytes, if there is one.
+fn last_line(within: usize, text: &str) -> Option<(&str, &str)> {
+    let found = text.as_bytes()[..within].iter().rposition(|byte| *byte == b'\n')?;
+    text.split_at_checked(found + 1)
 }
 
 fn scalars(text: &str) -> usize {
@@ -63,20 +156,6 @@ fn shared_end<'a>(pieces: impl DoubleEndedIterator<Item = &'a str>, mut text: &[
     length
 }
 
-/// The bytes from `start` to `end` of the pieces, which must not cut a character.
-fn part(pieces: &[&str], start: usize, end: usize) -> String {
-    let mut out = String::with_capacity(end.saturating_sub(start));
-    let mut at = 0;
-    for piece in pieces {
-        let (from, to) = (start.max(at), end.min(at + piece.len()));
-        if let Some(inside) = piece.get(from.saturating_sub(at)..to.saturating_sub(at)) {
-            out.push_str(inside);
-        }
-        at += piece.len();
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +182,30 @@ mod tests {
                 text.remove(at..at + 1);
             }
             prop_assert_eq!(diff_text(&text, &new), diff(&old, &new));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_window_is_the_change_in_whole_lines(
+            old in "[ab\u{e9}\n]{0,12}",
+            cut in any::<(usize, usize)>(),
+            put in "[abe\u{e9}\n]{0,4}",
+        ) {
+            // Between any bytes, also those of one character.
+            let (start, tail) = (cut.0 % (old.len() + 1), cut.1 % (old.len() + 1));
+            let tail = tail.min(old.len() - start);
+            let text = Text::from(old.as_str());
+            let new = [&old.as_bytes()[..start], put.as_bytes(), &old.as_bytes()[old.len() - tail..]].concat();
+            let window = Window::new(&text, start, put.as_bytes(), tail);
+            match String::from_utf8(new) {
+                Ok(new) => {
+                    let window = window.unwrap();
+                    prop_assert_eq!(window.whole(&text), new.clone());
+                    prop_assert_eq!(crate::edit::apply_to_str(&old, &window.diff()), new);
+                }
+                Err(_) => prop_assert_eq!(window, None),
+            }
         }
     }
 

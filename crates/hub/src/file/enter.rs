@@ -4,73 +4,98 @@ use std::sync::Arc;
 use syncline_disk::planted::{Planted, planted};
 use syncline_disk::{ContentHash, FileStat, LineEndings, RelPath, TextForm};
 use syncline_engine::catalogue::{Field, Form};
-use syncline_engine::{Document, Edit, Version, diff, diff_text};
+use syncline_engine::{Document, Edit, Version, Window, diff, diff_text};
 use syncline_store::Record;
 
 use super::session::*;
 use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
-use crate::mirror::{Base, Candidate, FoundSave, Maker, Texts, Why, infer_base, union_edits};
+use crate::mirror::{
+    Base, Candidate, FoundSave, Maker, Texts, Why, base_without_text, infer_base, union_edits,
+};
+
+/// The text that somebody saved.
+pub(super) enum SavedText {
+    /// All of it.
+    Whole(Arc<String>),
+    /// The lines of a large text that are different from the document's, which the file held.
+    Window(Window),
+}
+
+/// A file that stood still, but for its text.
+pub(super) struct FoundFile {
+    pub path: RelPath,
+    pub form: TextForm,
+    pub hash: ContentHash,
+    pub stat: FileStat,
+    /// What the catalogue wants there.
+    pub wanted: Option<Wanted>,
+}
 
 impl DocumentTask {
-    /// Enters a save: infers what its maker had seen, and records the edit there.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one found file")]
+    /// Enters a save: infers what its maker had seen, and records the edit there. `known_base`: it is known.
     pub(super) async fn enter(
         &mut self,
-        path: RelPath,
-        text: Arc<String>,
-        form: TextForm,
-        hash: ContentHash,
-        stat: FileStat,
-        wanted: Option<Wanted>,
+        found: FoundFile,
+        text: SavedText,
         known_base: Option<Version>,
     ) -> Result<(), HubError> {
+        let FoundFile { path, form, hash, stat, wanted } = found;
         let (hub, id) = (self.hub.clone(), self.id);
         let repeated = self.file.refused == Some(hash);
         self.file.heed_losses(hub.losses());
         // git removes a file and makes it anew; others may save in the repository at the same time.
         let git = std::mem::take(&mut self.file.removed) && hub.git_at_work(&path);
         let candidates = self.file.candidates.clone();
-        let known = !candidates.all().is_empty();
         let Some(document) = self.document() else { return Err(HubError::Closed) };
         let now_version = document.version().clone();
         let named = known_base.is_none();
-        let (base, version, base_text) = if let Some(version) = known_base {
-            (Base { index: 0, edit: true, why: Why::Newest }, version, None)
-        } else if !known {
-            // A file that was there before the document came: joined by text, nothing taken out.
-            let ours: Arc<String> = Arc::new(document.text().to_one_string());
-            return self.enter_union(path, ours, text, hash, stat).await;
-        } else {
-            let from = match candidates.all() {
-                [.., newest] if planted(Planted::AlwaysNewest) => std::slice::from_ref(newest),
-                all => all,
-            };
-            match judge(from, document, &text, repeated, git) {
-                Some(judged) => judged,
-                None => {
-                    let base = Base { index: 0, edit: true, why: Why::Newest };
-                    (base, now_version.clone(), None)
-                }
+        // Of a large text only the lines that changed are needed, if what they are a change of is beyond doubt.
+        let shown = candidates.newest().is_some_and(|newest| newest.version == now_version);
+        let certain = base_without_text(candidates.all(), repeated, git).filter(|_| shown && named);
+        let (base, version, edits, text) = match (text, certain) {
+            (SavedText::Window(window), Some(base)) => (base, now_version.clone(), window.diff(), None),
+            (text, _) => {
+                let text = match text {
+                    SavedText::Whole(text) => text,
+                    SavedText::Window(window) => Arc::new(window.whole(document.text())),
+                };
+                let newest = || (Base { index: 0, edit: true, why: Why::Newest }, now_version.clone(), None);
+                let (base, version, base_text) = if let Some(version) = known_base {
+                    (newest().0, version, None)
+                } else if candidates.all().is_empty() {
+                    // A file that was there before the document came: joined by text, nothing taken out.
+                    let ours: Arc<String> = Arc::new(document.text().to_one_string());
+                    return self.enter_union(path, ours, text, hash, stat).await;
+                } else {
+                    let from = match candidates.all() {
+                        [.., newest] if planted(Planted::AlwaysNewest) => std::slice::from_ref(newest),
+                        all => all,
+                    };
+                    judge(from, document, &text, repeated, git).unwrap_or_else(newest)
+                };
+                let edits = match base.edit {
+                    true => changes(document, &version, base_text.as_deref().map(String::as_str), &text),
+                    false => Vec::new(),
+                };
+                (base, version, edits, Some(text))
             }
         };
         let base_hash = candidates.all().get(base.index).filter(|_| named).map(|candidate| candidate.hash);
         let meta = if git { hub.git_meta() } else { hub.file_meta() };
-        let mut count = 0;
-        let saved_version = if base.edit {
-            let Some(document) = self.document() else { return Err(HubError::Closed) };
-            let edits = changes(document, &version, base_text.as_deref().map(String::as_str), &text);
-            count = edits.len();
-            let loaded = self.load().await?;
-            loaded.enter_save(&hub, &version, &edits, &meta)?
-        } else {
-            version
+        let count = edits.len();
+        let saved_version = match base.edit {
+            true => self.load().await?.enter_save(&hub, &version, &edits, &meta)?,
+            false => version,
         };
         self.file.refused = (!base.edit).then_some(hash);
         let remembered =
             if planted(Planted::StaleShadow) { now_version.clone() } else { saved_version.clone() };
-        let mut candidate = Candidate::new_hashed(remembered, hash, Maker::Other).with_text(text);
+        let mut candidate = Candidate::new_hashed(remembered, hash, Maker::Other);
+        if let Some(text) = text {
+            candidate = candidate.with_text(text);
+        }
         candidate.base = base_hash;
         if base.edit || self.file.candidates.newest().is_none_or(|newest| newest.hash != hash) {
             self.file.candidates.push(candidate);

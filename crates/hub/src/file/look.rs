@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 use syncline_disk::planted::{Planted, planted};
-use syncline_disk::{ContentHash, Decoded, FileStat, LineEndings, Reading, RelPath};
+use syncline_disk::{
+    Compared, ContentHash, Decoded, FileStat, LineEndings, Reading, RelPath, Splice, TextForm,
+};
 use syncline_engine::catalogue::{Content, Field, Form, Kind};
-use syncline_engine::{Version, diff, diff_text};
+use syncline_engine::{Document, Version, Window, diff, diff_text};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
 use syncline_store::Record;
 
+use super::enter::{FoundFile, SavedText};
 use super::session::*;
 use super::torn::{torn_base, whole_part};
 use super::*;
 use crate::document::DocumentTask;
+use crate::document::lent::is_lent;
 use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::folder::FolderCommand;
@@ -31,14 +35,20 @@ impl DocumentTask {
         let read = path.clone();
         let now = self.hub.uptime();
         self.file.look_at = None;
-        let reading = self.hub.on_disk(move |folder| folder.read(&read, MAX_DOCUMENT_BYTES as u64)).await?;
-        if !matches!(reading, Reading::Missing) {
+        let compared = self.read_file(read).await?;
+        if !matches!(compared, Compared::Read(Reading::Missing)) {
             self.file.missing_since = None;
             self.file.reported = false;
         }
-        if !matches!(reading, Reading::Busy { .. }) {
+        if !matches!(compared, Compared::Read(Reading::Busy { .. })) {
             self.file.busy_since = None;
         }
+        let reading = match compared {
+            Compared::Spliced { splice, hash, stat } => {
+                return self.found_splice(path, splice, hash, stat, wanted).await;
+            }
+            Compared::Read(reading) => reading,
+        };
         match reading {
             Reading::Missing if self.file.intended.take().is_some_and(|at| at == path) => {
                 // That save did not happen, or its file was renamed: where the catalogue has it, then.
@@ -104,6 +114,101 @@ impl DocumentTask {
         }
     }
 
+    /// Reads a file. A large one that held just the document's text is compared with that.
+    async fn read_file(&mut self, path: RelPath) -> Result<Compared, HubError> {
+        let limit = MAX_DOCUMENT_BYTES as u64;
+        let shows = |document: &Document| {
+            let (on_disk, encoded) = (self.file.on_disk.as_ref()?, self.file.encoded.as_ref()?);
+            let (version, form, hash) = encoded;
+            let same = on_disk.hash == *hash && on_disk.version == *version && version == document.version();
+            Some(same && is_lent(document, *form) && !self.hub.is_startup(self.id))
+        };
+        if !self.document().and_then(shows).unwrap_or(false) {
+            return self.hub.on_disk(move |folder| folder.read(&path, limit)).await.map(Compared::Read);
+        }
+        let known = self.lend_text().ok_or(HubError::Closed)?;
+        let compared = self.hub.on_disk(move |folder| folder.read_against(&path, limit, &known)).await;
+        self.take_text_back();
+        compared
+    }
+
+    /// A large file that stood still was read, and is little else than the document's text, which it held.
+    async fn found_splice(
+        &mut self,
+        path: RelPath,
+        splice: Splice,
+        hash: ContentHash,
+        stat: FileStat,
+        wanted: Option<Wanted>,
+    ) -> Result<(), HubError> {
+        if self.file.on_disk.as_ref().is_some_and(|on_disk| on_disk.hash == hash) {
+            return self.found_unchanged(stat, wanted).await;
+        }
+        if self.is_held_as_shrunk(hash, &stat) {
+            return Ok(());
+        }
+        let Some(document) = self.document() else { return Err(HubError::Closed) };
+        let is_text = wanted.as_ref().is_none_or(|wanted| wanted.kind == Kind::Text);
+        let window = Window::new(document.text(), splice.start, &splice.bytes, splice.tail);
+        // No mark, no other line ends, no NUL: the text is in the same form as before.
+        let other_form = |window: &Window| {
+            window.text().contains(['\r', '\0'])
+                || window.is_at_start() && window.text().starts_with('\u{feff}')
+        };
+        match window.filter(|window| !other_form(window)) {
+            Some(window) if is_text => {
+                let form = TextForm::PLAIN;
+                self.enter(FoundFile { path, form, hash, stat, wanted }, SavedText::Window(window), None)
+                    .await
+            }
+            _ => {
+                let text = document.text();
+                let mut bytes: Vec<u8> = text.chunks().flat_map(str::bytes).take(splice.start).collect();
+                bytes.extend_from_slice(&splice.bytes);
+                bytes.extend(text.chunks().flat_map(str::bytes).skip(text.len_bytes() - splice.tail));
+                self.found_text(path, bytes, hash, stat, wanted).await
+            }
+        }
+    }
+
+    /// Our own write, or a save without a change.
+    async fn found_unchanged(&mut self, stat: FileStat, wanted: Option<Wanted>) -> Result<(), HubError> {
+        let Some(on_disk) = &mut self.file.on_disk else { return Ok(()) };
+        let mode_changed = on_disk.stat.mode != stat.mode;
+        if on_disk.stat != stat {
+            on_disk.stat = stat;
+            self.file.dirty = true;
+            self.hub.note_inode(self.id, &stat);
+        }
+        (self.file.shrunk, self.file.removed, self.file.seen) = (None, false, Some(stat));
+        if mode_changed && wanted.is_some() {
+            return self
+                .hub
+                .write_catalogue(vec![(self.id, Field::Mode(stat.mode & 0o777))], Vec::new())
+                .await;
+        }
+        Ok(())
+    }
+
+    /// Whether a file that became much shorter is not believed yet: it is looked at again.
+    fn is_held_as_shrunk(&mut self, hash: ContentHash, stat: &FileStat) -> bool {
+        let now = self.hub.uptime();
+        let before = self.file.on_disk.as_ref().map_or(0, |on_disk| on_disk.stat.len);
+        if before > 32 && stat.len < before / 3 {
+            let held_since = match self.file.shrunk {
+                Some((held, since)) if held == hash => since,
+                _ => now,
+            };
+            self.file.shrunk = Some((hash, held_since));
+            if now < held_since + SHRUNK_HOLD {
+                self.file.look_at = Some(held_since + SHRUNK_HOLD);
+                return true;
+            }
+        }
+        self.file.shrunk = None;
+        false
+    }
+
     /// The catalogue wants a file and we have none: take up one that is there already, or write one.
     pub(super) async fn adopt(&mut self, wanted: Wanted) -> Result<(), HubError> {
         let Some(document) = self.document() else { return Err(HubError::Closed) };
@@ -163,7 +268,9 @@ impl DocumentTask {
         if hash == on_disk.hash || !grew {
             return Ok(());
         }
-        let entered = self.enter(path, text.into(), form, hash, stat, wanted, None).await;
+        let entered = self
+            .enter(FoundFile { path, form, hash, stat, wanted }, SavedText::Whole(text.into()), None)
+            .await;
         // Its holder may be writing.
         self.file.seen = None;
         entered
@@ -180,36 +287,11 @@ impl DocumentTask {
     ) -> Result<(), HubError> {
         let hash = ContentHash::of(&bytes);
         let now = self.hub.uptime();
-        if let Some(on_disk) = &mut self.file.on_disk {
-            if on_disk.hash == hash {
-                // Our own write, or a save without a change.
-                let mode_changed = on_disk.stat.mode != stat.mode;
-                if on_disk.stat != stat {
-                    on_disk.stat = stat;
-                    self.file.dirty = true;
-                    self.hub.note_inode(self.id, &stat);
-                }
-                (self.file.shrunk, self.file.removed, self.file.seen) = (None, false, Some(stat));
-                if mode_changed && wanted.is_some() {
-                    return self
-                        .hub
-                        .write_catalogue(vec![(self.id, Field::Mode(stat.mode & 0o777))], Vec::new())
-                        .await;
-                }
-                return Ok(());
-            }
-            let much_shorter = on_disk.stat.len > 32 && stat.len < on_disk.stat.len / 3;
-            if much_shorter && !was_fresh {
-                let held_since = match self.file.shrunk {
-                    Some((held, since)) if held == hash => since,
-                    _ => now,
-                };
-                self.file.shrunk = Some((hash, held_since));
-                if now < held_since + SHRUNK_HOLD {
-                    self.file.look_at = Some(held_since + SHRUNK_HOLD);
-                    return Ok(());
-                }
-            }
+        if self.file.on_disk.as_ref().is_some_and(|on_disk| on_disk.hash == hash) {
+            return self.found_unchanged(stat, wanted).await;
+        }
+        if !was_fresh && self.is_held_as_shrunk(hash, &stat) {
+            return Ok(());
         }
         self.file.shrunk = None;
         if was_fresh {
@@ -243,14 +325,29 @@ impl DocumentTask {
         if was_fresh && self.hub.0.rebooted && !self.file.candidates.all().is_empty() {
             return self.found_after_power_cut(path, bytes, stat, wanted, kind).await;
         }
+        self.found_text(path, bytes, hash, stat, wanted).await
+    }
+
+    /// What somebody saved is entered, as text if it is text.
+    async fn found_text(
+        &mut self,
+        path: RelPath,
+        bytes: Vec<u8>,
+        hash: ContentHash,
+        stat: FileStat,
+        wanted: Option<Wanted>,
+    ) -> Result<(), HubError> {
+        let kind = wanted.as_ref().map_or(Kind::Text, |wanted| wanted.kind);
         match syncline_disk::decode(bytes) {
             Decoded::Text { text, form } if kind == Kind::Text => {
-                self.enter(path, text.into(), form, hash, stat, wanted, None).await
+                self.enter(FoundFile { path, form, hash, stat, wanted }, SavedText::Whole(text.into()), None)
+                    .await
             }
             Decoded::Text { text, form } => {
                 // Opaque to text: the text history goes on by diff.
                 let fields = vec![(self.id, Field::Kind(Kind::Text))];
-                self.enter(path, text.into(), form, hash, stat, wanted, None).await?;
+                self.enter(FoundFile { path, form, hash, stat, wanted }, SavedText::Whole(text.into()), None)
+                    .await?;
                 self.hub.write_catalogue(fields, Vec::new()).await
             }
             Decoded::Opaque(bytes) => self.found_opaque(path, bytes, stat, Kind::Opaque).await,
@@ -324,7 +421,9 @@ impl DocumentTask {
         let (version, before) = &versions[index];
         if whole.len() == bytes.len() && edits == diff(before, &text) {
             // Nothing is missing: a save like any other.
-            return self.enter(path, text.into(), form, hash, stat, wanted, None).await;
+            return self
+                .enter(FoundFile { path, form, hash, stat, wanted }, SavedText::Whole(text.into()), None)
+                .await;
         }
         let (hub, meta) = (self.hub.clone(), self.hub.file_meta());
         let version = match edits.is_empty() {
@@ -428,7 +527,12 @@ impl DocumentTask {
                     Decoded::Text { text, form } => {
                         let Some(document) = self.document() else { return Err(HubError::Closed) };
                         let base = document.version().clone();
-                        self.enter(path, text.into(), form, hash, stat, None, Some(base)).await?;
+                        self.enter(
+                            FoundFile { path, form, hash, stat, wanted: None },
+                            SavedText::Whole(text.into()),
+                            Some(base),
+                        )
+                        .await?;
                         let form = Form { bom: form.bom, crlf: form.endings == LineEndings::CrLf };
                         fields.push((self.id, Field::Kind(Kind::Text)));
                         fields.push((self.id, Field::Form(form)));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use syncline_disk::planted::{Planted, planted};
 use syncline_disk::{
-    ContentHash, DisplacedId, Expect, FileBytes, FileStat, How, Save, Saved, Sync, temporary_name,
+    ContentHash, DisplacedId, Expect, FileBytes, FileKind, FileStat, How, Save, Saved, Sync, temporary_name,
 };
 use syncline_engine::Version;
 use syncline_engine::catalogue::{Form, Kind};
@@ -20,6 +20,42 @@ use crate::mirror::{Candidate, Displaced, Evidence, Intent, Maker, OnDisk};
 impl DocumentTask {
     /// Writes what the document says into the file.
     pub(super) async fn write(&mut self, wanted: Wanted) -> Result<(), HubError> {
+        let temporary = temporary_name(self.hub.random_u64());
+        let ahead = self.write_ahead(&wanted, &temporary).await?;
+        let written = self.write_as(wanted, temporary.clone(), ahead).await;
+        if ahead {
+            // If that fails the next start does it.
+            let _ = self.hub.on_disk(move |folder| folder.clear_ahead(Some(&temporary))).await;
+        }
+        written
+    }
+
+    /// Writes a large text that is to replace a file ahead of the save, which finds out its hash on the way: so it
+    /// is gone through once, not twice. Returns whether that was done.
+    async fn write_ahead(&mut self, wanted: &Wanted, temporary: &str) -> Result<bool, HubError> {
+        let Some(document) = self.document() else { return Err(HubError::Closed) };
+        let version = document.version().clone();
+        let replaces = self
+            .file
+            .on_disk
+            .as_ref()
+            .is_some_and(|old| old.stat.kind == FileKind::File && old.stat.links == 1);
+        let known =
+            self.file.encoded.as_ref().is_some_and(|(of, form, _)| (of, form) == (&version, &wanted.form));
+        if wanted.kind != Kind::Text || !replaces || known || !is_lent(document, wanted.form) {
+            return Ok(false);
+        }
+        let bytes = self.lend_text().ok_or(HubError::Closed)?;
+        let (path, name) = (wanted.path.clone(), temporary.to_owned());
+        let hash = self.hub.on_disk(move |folder| folder.write_ahead(&path, &bytes, &name)).await;
+        self.take_text_back();
+        let Some(hash) = hash? else { return Ok(false) };
+        self.file.encoded = Some((version, wanted.form, hash));
+        Ok(true)
+    }
+
+    /// Writes under the name of a temporary; `ahead`: what is to be written is there already.
+    async fn write_as(&mut self, wanted: Wanted, temporary: String, ahead: bool) -> Result<(), HubError> {
         let Some((version, bytes, hash)) = self.bytes_wanted(&wanted).await? else {
             // A content that has not come yet.
             self.file.visited = false;
@@ -37,7 +73,6 @@ impl DocumentTask {
             self.file.dirty = true;
             return Ok(());
         }
-        let temporary = temporary_name(self.hub.random_u64());
         let intent = Intent {
             path: wanted.path.clone(),
             temporary: temporary.clone(),
@@ -56,7 +91,7 @@ impl DocumentTask {
         self.commit(records).await?;
         let expect = match &old {
             None => Expect::Absent,
-            Some(old) if old.stat.kind == syncline_disk::FileKind::Link => {
+            Some(old) if old.stat.kind == FileKind::Link => {
                 let target = self.hub.content(*old.hash.as_bytes()).await?.unwrap_or_default();
                 Expect::Link(String::from_utf8_lossy(&target).into_owned())
             }
@@ -83,6 +118,7 @@ impl DocumentTask {
                     mode,
                     temporary,
                     sync: Sync::Full,
+                    ahead,
                 }),
             })
             .await;
@@ -174,7 +210,10 @@ impl DocumentTask {
         let Some(document) = self.document() else { return Err(HubError::Closed) };
         let version = document.version().clone();
         if wanted.kind == Kind::Text && is_lent(document, wanted.form) {
-            let hash = hash_of(document, wanted.form);
+            let hash = match &self.file.encoded {
+                Some((of, form, hash)) if (of, form) == (&version, &wanted.form) => *hash,
+                _ => hash_of(document, wanted.form),
+            };
             self.file.encoded = Some((version.clone(), wanted.form, hash));
             return Ok(Some((version, None, hash)));
         }
@@ -207,6 +246,7 @@ impl DocumentTask {
             Some(bytes) => bytes,
             None => self.lend_text().ok_or(HubError::Closed)?,
         };
+        let len = bytes.len() as u64;
         let patched = self
             .hub
             .on_disk(move |folder| folder.append_or_patch(&path, on_disk.hash, &bytes.to_bytes()))
@@ -214,6 +254,8 @@ impl DocumentTask {
         self.take_text_back();
         let patched = patched?;
         if let syncline_disk::Patched::Done { stat, .. } = patched {
+            // Its holder may have appended before we looked: that is not in our bytes, and still to be entered.
+            let stat = FileStat { len, ..stat };
             self.wrote(&wanted, version, hash, stat, None, None);
             // Its holder may be writing.
             self.file.seen = None;

@@ -25,6 +25,7 @@ impl FolderTask {
     pub(super) async fn list_leftovers(&mut self) {
         if self.leftovers.is_none() {
             let listed = self.hub.on_disk(|folder| {
+                folder.clear_ahead(None)?;
                 Ok(Leftovers { temporaries: folder.temporaries()?, displaced: folder.displaced()? })
             });
             // If that fails the next scan lists them.

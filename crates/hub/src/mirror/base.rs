@@ -95,15 +95,26 @@ pub struct Base {
     pub why: Why,
 }
 
+/// The base of a save that needs not be looked at to be sure of it: see [`Save`] for what is given.
+pub fn base_without_text(candidates: &[Candidate], repeated: bool, git: bool) -> Option<Base> {
+    let newest = candidates.len().checked_sub(1)?;
+    let why = match (git, repeated) {
+        (true, _) => Why::Git,
+        (_, true) => Why::Repeated,
+        // Nobody else's edit since the last save: whatever is missing now was taken out on purpose.
+        _ if epochs(candidates) == [newest] => Why::Newest,
+        _ => return None,
+    };
+    Some(Base { index: newest, edit: true, why })
+}
+
 /// Finds the base of a save. `None` when there is no candidate at all.
 pub fn infer_base(save: &Save<'_>) -> Option<Base> {
     let newest = save.candidates.len().checked_sub(1)?;
     let meant = |why| Some(Base { index: newest, edit: true, why });
-    if save.git {
-        return meant(Why::Git);
-    }
-    if save.repeated {
-        return meant(Why::Repeated);
+    let certain = base_without_text(save.candidates, save.repeated, save.git);
+    if certain.is_some() {
+        return certain;
     }
     let mut considered = epochs(save.candidates);
     if considered.len() > 1 {

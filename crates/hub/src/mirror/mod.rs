@@ -5,7 +5,7 @@ mod candidates;
 mod file_state;
 mod union;
 
-pub use base::{Base, Save as FoundSave, Texts, Why, infer_base};
+pub use base::{Base, Save as FoundSave, Texts, Why, base_without_text, infer_base};
 pub use candidates::{Candidate, Candidates, Evidence, MAX_CANDIDATES, Maker};
 pub use file_state::{
     Displaced, FileState, Intent, OnDisk, displaced_of, held_in_state, place_of, target_of, temporary_of,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use syncline_disk::{Folder, RealFolder, RealOptions};
-use syncline_hub::{Hub, Options};
+use syncline_hub::{Hub, Options, Party, TextSession};
 use syncline_store::{Log, MemoryLog};
 
 pub struct Served {
@@ -51,6 +51,11 @@ pub fn options(folder: impl Folder + 'static, log: &MemoryLog, seed: u64) -> Opt
         clock: Arc::new(|| 1_000_000),
         author: "tester".into(),
     }
+}
+
+/// A party on a document, with the whole text.
+pub async fn session(served: &Served, path: &str) -> TextSession {
+    served.hub.open_text(Some(path), Party { name: "B".into(), channel: "test" }).await.unwrap()
 }
 
 impl Served {
