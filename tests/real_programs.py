@@ -33,8 +33,9 @@ from real.programs import programs  # noqa: E402
 from real.race import race  # noqa: E402
 from real.sizes import big, many  # noqa: E402
 from real.stale import stale  # noqa: E402
+from real.windows import missing_programs, windows  # noqa: E402
 
-SCENARIOS = {scenario.__name__: scenario for scenario in (programs, stale, race, kill9, offline, example, diffsync, local, many, big)}
+SCENARIOS = {scenario.__name__: scenario for scenario in (programs, stale, race, kill9, offline, example, diffsync, local, windows, many, big)}
 # The packages of the tools that carry another name.
 PACKAGES = {"sh": "dash"}
 
@@ -54,7 +55,7 @@ class Run:
 def main():
     options = read_options()
     if options.install:
-        install(missing_tools())
+        install(missing_tools() + (missing_programs() if "windows" in options.scenario or not options.scenario else []))
     if not os.access(options.bin, os.X_OK):
         sys.exit(f"there is no program {options.bin}; build it with: cargo build -p syncline-cli")
     # A scenario that hangs must say where.

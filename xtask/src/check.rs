@@ -48,6 +48,7 @@ const SHORTENED: &[&[&str]] = &[
     &["example"],
     &["diffsync", "--tries", "15"],
     &["local", "--tries", "2"],
+    &["windows"],
     &["many", "--tries", "1000"],
 ];
 
@@ -172,7 +173,10 @@ fn real_programs(options: &Options) -> Report {
     if !python.is_ok_and(|output| output.status.success()) {
         return Report::skipped("python3 is not installed");
     }
-    let built = step::run(cargo(&["build", "--package", "syncline-cli"]), options.verbose);
+    let built = step::run(
+        cargo(&["build", "--package", "syncline-cli", "--package", "syncline-desktop"]),
+        options.verbose,
+    );
     if built.outcome != Outcome::Passed {
         return built;
     }

@@ -3,6 +3,7 @@
 
 mod damaged;
 pub(crate) mod lent;
+pub(crate) mod missed;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use syncline_store::Record;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use self::missed::AskMissed;
 use crate::diffsync::{self, DiffCommand, Tip};
 use crate::error::HubError;
 use crate::event::HubEvent;
@@ -100,6 +102,10 @@ pub(crate) enum Command {
     Text { reply: Reply<TextAt> },
     /// The text at a version that a client names.
     TextAt { heads: Heads, reply: Reply<TextAt> },
+    /// The version that these heads name.
+    Known { heads: Heads, reply: Reply<Version> },
+    /// What changed since some versions.
+    Missed(AskMissed),
     /// The portable form of a version.
     Portable { version: Version, reply: Reply<Heads> },
     /// An edit by a session, at the version it saw.
@@ -352,6 +358,7 @@ impl DocumentTask {
         }
         let mut waiting: Vec<Waiting> = Vec::new();
         let mut extra: Vec<Record> = Vec::new();
+        let mut missed: Vec<AskMissed> = Vec::new();
         for command in together.drain(..) {
             if let Err(error) = self.load().await {
                 command.refuse(&error);
@@ -362,6 +369,14 @@ impl DocumentTask {
                 command.refuse(&HubError::Damaged { doc: self.id.to_string(), what });
                 continue;
             }
+            let command = match command {
+                // After the commit, and it moves the engine's walker, which the other answers only look at.
+                Command::Missed(ask) => {
+                    missed.push(ask);
+                    continue;
+                }
+                command => command,
+            };
             match self.earlier(&command, &extra).await {
                 Err(error) => command.refuse(&error),
                 Ok(None) => self.take(command, &mut waiting, &mut extra),
@@ -374,6 +389,7 @@ impl DocumentTask {
         for reply in waiting {
             reply(result.clone(), self.document().unwrap_or(&empty));
         }
+        self.tell_missed(missed, &result);
     }
 
     /// The result of an edit with the same request id, among those taken up together or in the journal. Asked
@@ -462,6 +478,12 @@ impl DocumentTask {
                 let done = policy::reinstate(&hub, document, &conflict);
                 waiting.push(Box::new(move |committed, _| drop(reply.send(committed.and(done)))));
             }
+            Command::Known { heads, reply } => waiting.push(Box::new(move |committed, document| {
+                let version = document.local(&heads).map_err(|_| HubError::BadBase);
+                drop(reply.send(committed.and(version)));
+            })),
+            // Taken out before.
+            Command::Missed(ask) => drop(ask.reply.send(Err(HubError::Closed))),
             Command::Portable { version, reply } => waiting.push(Box::new(move |committed, document| {
                 drop(reply.send(committed.map(|()| document.portable(&version))));
             })),
@@ -622,6 +644,8 @@ impl Command {
             Command::EventsSince { reply, .. } => drop(reply.send(Err(error))),
             Command::Vector { reply } => drop(reply.send(Err(error))),
             Command::Text { reply } | Command::TextAt { reply, .. } => drop(reply.send(Err(error))),
+            Command::Known { reply, .. } => drop(reply.send(Err(error))),
+            Command::Missed(ask) => drop(ask.reply.send(Err(error))),
             Command::Portable { reply, .. } => drop(reply.send(Err(error))),
             Command::Edit { reply, .. } => drop(reply.send(Err(error))),
             Command::Reinstate { reply, .. } => drop(reply.send(Err(error))),

@@ -22,6 +22,7 @@ use crate::founding::{self, Founding};
 use crate::mirror::OnDisk;
 use crate::peers::Peers;
 use crate::policy::Policy;
+use crate::presence::Rooms;
 use crate::resting::Resting;
 use crate::text_session::{Party, TextSession};
 use crate::twins::Twins;
@@ -103,6 +104,8 @@ pub(crate) struct Inner {
     documents: Mutex<BTreeMap<DocId, Handle>>,
     /// Diff-sync sessions that connections have.
     pub seats: Seats,
+    /// Who works on which text, by edits.
+    pub rooms: Rooms,
     folder_commands: mpsc::Sender<FolderCommand>,
     /// Which document's file has an inode: how a rename is told from a deletion and a new file.
     pub inodes: Mutex<HashMap<Inode, DocId>>,
@@ -254,6 +257,7 @@ impl Hub {
             feeds: Feeds::default(),
             documents: Mutex::default(),
             seats: Seats::default(),
+            rooms: Rooms::default(),
             folder_commands,
             inodes: Mutex::default(),
             gate: watch::Sender::new(!joined),
@@ -507,6 +511,14 @@ impl Hub {
     /// The paths of all living documents, sorted.
     pub fn document_paths(&self) -> Vec<String> {
         self.catalogue().paths().map(|(path, _)| path.to_owned()).collect()
+    }
+
+    /// The paths of all living texts, sorted.
+    pub fn text_paths(&self) -> Vec<String> {
+        let catalogue = self.catalogue();
+        let is_text = |doc: &DocId| catalogue.get(doc).and_then(|entry| entry.kind()) == Some(&Kind::Text);
+        let texts = catalogue.paths().filter(|(_, docs)| docs.first().is_some_and(is_text));
+        texts.map(|(path, _)| path.to_owned()).collect()
     }
 
     /// The document at a path.

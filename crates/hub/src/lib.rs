@@ -18,6 +18,7 @@ mod joining;
 pub mod mirror;
 mod peers;
 mod policy;
+mod presence;
 mod refusal;
 mod replica;
 mod resting;

@@ -1,4 +1,6 @@
-//! A party that works on one text: a content client, and later a window or a diff-sync client.
+//! A party that works on one text: a content client, or a window.
+
+mod edits;
 
 use std::sync::Arc;
 use syncline_disk::ContentHash;
@@ -7,6 +9,7 @@ use syncline_engine::{Heads, Meta, Version, diff};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
 use tokio::sync::watch;
 
+use self::edits::ByEdits;
 use crate::document::{Command, Edited, Request, TextAt};
 use crate::error::HubError;
 use crate::hub::Hub;
@@ -51,6 +54,9 @@ pub struct TextSession {
     /// What was sent to the party and what it uploaded: the bases its uploads may have (docs/decisions/0007).
     candidates: Candidates,
     sent: Option<Version>,
+    /// How the party knows that version.
+    sent_name: String,
+    by_edits: Option<ByEdits>,
     last_upload: Option<ContentHash>,
 }
 
@@ -66,6 +72,8 @@ impl TextSession {
             durable,
             candidates: Candidates::default(),
             sent: None,
+            sent_name: String::new(),
+            by_edits: None,
             last_upload: None,
         })
     }
@@ -84,10 +92,7 @@ impl TextSession {
     /// # Errors
     /// [`HubError::Store`] and others when the document cannot be read.
     pub async fn current(&mut self) -> Result<TextNow, HubError> {
-        // Marked as seen before the text is asked for: a change in between must wake `changed`. The task may
-        // be another one than before (it ends when idle); its successor counts anew.
-        self.durable = self.hub.handle(self.doc)?.durable;
-        self.durable.mark_unchanged();
+        self.listen()?;
         let now = self.text().await?;
         if self.sent.as_ref() != Some(&now.version) {
             let candidate = Candidate::new(
@@ -99,12 +104,33 @@ impl TextSession {
             self.candidates.push(candidate.with_text(now.text.clone()));
             self.sent = Some(now.version);
         }
-        Ok(TextNow { text: now.text.to_string(), version: version_name(&now.heads) })
+        self.sent_name = version_name(&now.heads);
+        Ok(TextNow { text: now.text.to_string(), version: self.sent_name.clone() })
     }
 
-    /// Returns when the document may have another version than the one sent last. Cancel-safe.
+    /// A change from now on wakes `changed`: called before the document is asked for anything. The task may be
+    /// another one than before (it ends when idle); its successor counts anew.
+    fn listen(&mut self) -> Result<(), HubError> {
+        self.durable = self.hub.handle(self.doc)?.durable;
+        self.durable.mark_unchanged();
+        Ok(())
+    }
+
+    /// Returns when the document may have another version than the one sent last, or, for a party that works by
+    /// edits, others came, left or moved. Cancel-safe.
     pub async fn changed(&mut self) {
-        if self.durable.changed().await.is_err() {
+        let seat = &mut self.by_edits;
+        let moved = async {
+            match seat {
+                Some(by_edits) => by_edits.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            changed = self.durable.changed() => changed.is_err(),
+            () = moved => false,
+        };
+        if ended {
             // The task ended while idle; a new one tells what happens from now on.
             match self.hub.handle(self.doc) {
                 Ok(handle) => self.durable = handle.durable,
@@ -128,6 +154,8 @@ impl TextSession {
         if text.len() > MAX_DOCUMENT_BYTES {
             return Err(HubError::TooLarge { bytes: text.len(), limit: MAX_DOCUMENT_BYTES });
         }
+        // Who works by edits has what it was sent.
+        let base = base.or_else(|| self.by_edits.as_ref().map(|_| self.sent_name.clone()));
         let key = request_id.map(|id| {
             format!("{}\0{}\0{id}\0{}", self.party.name, self.doc, ContentHash::of(text.as_bytes()))
                 .into_bytes()

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use syncline_hub::{Hub, Party, TextSession};
+use syncline_hub::{Hub, HubError, Party, TextSession};
 use syncline_protocol::content::{Input, Output, Session};
 use syncline_protocol::{ErrorCode, ProtocolError, limits};
 use tokio::sync::watch;
@@ -166,9 +166,38 @@ impl Driver<'_> {
     async fn perform(&mut self, output: Output) -> Option<Input> {
         let gone = || ProtocolError::new(ErrorCode::Internal, "no document is open");
         match output {
-            Output::OpenDocument { document, name } => {
-                let name = if name.is_empty() { "content client".to_owned() } else { name };
-                Some(Input::DocumentOpened(self.open(document, name).await))
+            Output::OpenDocument { document, name, guest } => {
+                let opened = self.open(document, &name).await;
+                if let (Some(guest), Some(text)) = (guest, &mut self.text) {
+                    text.welcome(guest, &name);
+                }
+                Some(Input::DocumentOpened(opened))
+            }
+            Output::Welcome { name, guest } => {
+                self.text.as_mut()?.welcome(guest, &name);
+                None
+            }
+            Output::AskNews => Some(Input::News(match &mut self.text {
+                Some(text) => text.news().await.map_err(|error| refusal(&error)),
+                None => Err(gone()),
+            })),
+            Output::Edit { base, edits, request_id } => Some(Input::Edited(match &mut self.text {
+                Some(text) => match self.pass.may(Verb::Edit, Some(text.document())) {
+                    Ok(()) => text.edit(&base, edits, &request_id).await.map_err(|error| misplaced(&error)),
+                    Err(refused) => Err(refused.into()),
+                },
+                None => Err(gone()),
+            })),
+            Output::Mark(marks) => Some(Input::Marked(match &mut self.text {
+                Some(text) => match self.pass.may(Verb::Read, Some(text.document())) {
+                    Ok(()) => text.mark(marks).await.map_err(|error| misplaced(&error)),
+                    Err(refused) => Err(refused.into()),
+                },
+                None => Err(gone()),
+            })),
+            Output::List => {
+                let may = self.pass.may(Verb::List, None);
+                Some(Input::Listed(may.map(|()| self.hub.text_paths()).map_err(ProtocolError::from)))
             }
             Output::AskCurrent => Some(Input::Current(match &mut self.text {
                 Some(text) => match text.current().await {
@@ -193,9 +222,9 @@ impl Driver<'_> {
 
     /// Opens the document that is asked for, or the one that is meant. Whoever may not read it is not told
     /// whether there is one.
-    async fn open(&mut self, document: Option<String>, name: String) -> Result<String, ProtocolError> {
+    async fn open(&mut self, document: Option<String>, name: &str) -> Result<String, ProtocolError> {
         let document = self.pass.document(document)?;
-        let name = if name.is_empty() { "content client".to_owned() } else { name };
+        let name = if name.is_empty() { "content client" } else { name }.to_owned();
         let party = Party { name, channel: "content" };
         let text = self.hub.open_text(document.as_deref(), party).await.map_err(|error| refusal(&error))?;
         let path = text.document().to_owned();
@@ -210,6 +239,14 @@ async fn changed(text: &mut Option<TextSession>) {
     match text {
         Some(text) => text.changed().await,
         None => std::future::pending().await,
+    }
+}
+
+/// Positions that do not fit are the client's fault, not that of its history: it has none.
+fn misplaced(error: &HubError) -> ProtocolError {
+    match error {
+        HubError::BadPosition { what } => ProtocolError::new(ErrorCode::BadMessage, what.clone()),
+        other => refusal(other),
     }
 }
 

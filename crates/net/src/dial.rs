@@ -18,7 +18,7 @@ use crate::socket::{Stranger, narrow_config};
 use crate::tls::connect;
 
 /// How long a connection must have stood to count as healthy.
-const HEALTHY: Duration = Duration::from_secs(10);
+pub(crate) const HEALTHY: Duration = Duration::from_secs(10);
 
 /// What happens while a folder is joined.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,9 +52,10 @@ pub async fn keep_joined(
 ) -> Result<(), NetError> {
     let mut back_off = BackOff::new();
     let mut folder = hub.joined_to();
+    let url = link.replica_url();
     loop {
         let dialed = tokio::select! {
-            dialed = dial(&link) => dialed,
+            dialed = dial(&link, &url) => dialed,
             () = crate::stopped(&mut shutdown) => return Ok(()),
         };
         let why = match dialed {
@@ -123,15 +124,15 @@ fn is_final(error: &ProtocolError) -> bool {
     )
 }
 
-/// One attempt: a connection that has not greeted, or why there is none.
-async fn dial(link: &JoinLink) -> Result<Stranger, String> {
+/// One attempt, at this address of the hub: a connection that has not greeted, or why there is none.
+pub(crate) async fn dial(link: &JoinLink, url: &str) -> Result<Stranger, String> {
     let place = link.place();
     let dial = async {
         let stream = connect(link.host(), link.port(), link.trust()).await;
         let stream = stream.map_err(|why| format!("{place}: {why}"))?;
         // Wide for the answer's head, which a slow sender may not stretch: see the timeout.
         let gate = Gate::new(stream, limits::MAX_BEFORE_HELLO as u64);
-        let answer = client_async_with_config(link.replica_url(), gate, Some(narrow_config())).await;
+        let answer = client_async_with_config(url, gate, Some(narrow_config())).await;
         match answer {
             Ok((ws, _)) => Ok(Stranger::dialed(ws)),
             Err(WsError::Http(response)) => Err(format!("{place} answered {}", response.status())),

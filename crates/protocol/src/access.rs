@@ -28,7 +28,8 @@ impl Channel {
     pub fn verbs(self) -> &'static [Verb] {
         match self {
             Channel::Replica => &[Verb::Connect, Verb::List, Verb::Read, Verb::Edit, Verb::Arrange],
-            Channel::Content | Channel::Diffsync => &[Verb::Connect, Verb::Read, Verb::Edit],
+            Channel::Content => &[Verb::Connect, Verb::List, Verb::Read, Verb::Edit],
+            Channel::Diffsync => &[Verb::Connect, Verb::Read, Verb::Edit],
             Channel::Control => &[Verb::Connect, Verb::List, Verb::Edit, Verb::Arrange, Verb::Administer],
         }
     }

@@ -154,8 +154,17 @@ impl JoinLink {
 
     /// The address at which the hub speaks `replica`.
     pub fn replica_url(&self) -> String {
+        self.url("replica")
+    }
+
+    /// The address at which the hub speaks `content`, with a hello.
+    pub fn content_url(&self) -> String {
+        self.url("content")
+    }
+
+    fn url(&self, protocol: &str) -> String {
         let scheme = if self.trust == Trust::Plain { "ws" } else { "wss" };
-        format!("{scheme}://{}/replica", self.place())
+        format!("{scheme}://{}/{protocol}", self.place())
     }
 }
 

@@ -16,9 +16,11 @@ mod join;
 mod json;
 pub mod limits;
 pub mod percent;
+mod rebase;
 pub mod replica;
 mod token;
 
 pub use error::{ErrorCode, ProtocolError};
 pub use join::{JoinLink, LinkError, Trust, fingerprint_text, is_document_path, parse_fingerprint};
+pub use rebase::{composed, rebase, rebase_unknown, theirs_after};
 pub use token::{Token, TokenError};

@@ -88,6 +88,15 @@ pub const MAX_PATH: usize = 4_096;
 /// The longest `request_id` or `base`, in bytes.
 pub const MAX_REQUEST_ID: usize = 4_096;
 
+/// How many edits one `edit_request` may carry.
+pub const MAX_EDITS: usize = 1 << 16;
+
+/// How many sessions of one document are told of each other.
+pub const MAX_PRESENT: usize = 64;
+
+/// How many documents an answer to `list` names.
+pub const MAX_LISTED: usize = 10_000;
+
 /// How deeply JSON may be nested.
 pub const MAX_DEPTH: usize = 16;
 

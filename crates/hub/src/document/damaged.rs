@@ -57,6 +57,7 @@ impl Command {
             self,
             Command::Text { .. }
                 | Command::TextAt { .. }
+                | Command::Missed(_)
                 | Command::Edit { .. }
                 | Command::Reinstate { .. }
                 | Command::Diff(_)

@@ -269,11 +269,28 @@ impl Connection {
         let outcome = match (self, verb) {
             (_, Verb::Connect) => self.open(served, holder, None).await.map(drop),
             (_, Verb::Read) => self.open(served, holder, Some("a.txt")).await.map(drop),
+            (Connection::Content, Verb::List) => self.list(served, holder).await,
             (Connection::Content, Verb::Edit) => self.upload(served, holder).await,
             (_, Verb::Edit) => self.sync(served, holder).await,
             (_, other) => panic!("{self:?} has no {other:?}"),
         };
         outcome.map_err(|error| error.code)
+    }
+
+    async fn list(self, served: &Served, holder: Holder) -> Result<(), ProtocolError> {
+        let (mut wire, answer) = self.greet(served, holder, None).await;
+        if let Some(error) = error_in(&answer) {
+            return Err(error);
+        }
+        wire.send(json!({"type": "list"}).to_string()).await;
+        let answer = wire.next_json().await;
+        match error_in(&answer) {
+            Some(error) => Err(error),
+            None => {
+                assert_eq!(answer["documents"], json!(["a.txt", "b.txt"]));
+                Ok(())
+            }
+        }
     }
 
     async fn upload(self, served: &Served, holder: Holder) -> Result<(), ProtocolError> {

@@ -6,11 +6,24 @@
 //! → {"type":"update_request","content":…}            merged against what this client was sent
 //! ```
 //!
+//! A client that greets with `"mode":"edits"` says what changed (`edit_request`), hears what changed (`edit_update`) and
+//! who else is here. Its end of the conversation is [`Client`].
+//!
 //! An upload never overwrites: it is merged against its `base`, or without one against what this client was
 //! sent and sent itself. See docs/protocols/content.md.
 
+mod client;
+mod edits;
+mod kept;
 mod message;
+mod presence;
 mod session;
+mod unit;
 
+pub use client::{Client, ClientEvent, ClientInput, ClientOutput, Flight, Greeting};
+pub use edits::{EditRequest, News, Step, to_edits, to_steps};
+pub use kept::{Kept, Layers};
 pub use message::{Hello, Request, Update, update_json};
-pub use session::{Input, Output, Session};
+pub use presence::{Marks, Present, shifted, unshifted};
+pub use session::{Guest, Input, Output, Session};
+pub use unit::{Unit, converted};

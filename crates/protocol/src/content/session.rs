@@ -6,7 +6,13 @@
 
 use std::time::Duration;
 
-use super::message::{Hello, Request, Update, pong_json, result_json, update_json};
+use super::edits::{EditRequest, News, Step};
+use super::message::{
+    Hello, Request, Update, documents_json, edits_json, pong_json, presence_json, refused_json, result_json,
+    update_json,
+};
+use super::presence::Marks;
+use super::unit::Unit;
 use crate::error::{ErrorCode, ProtocolError};
 use crate::limits;
 
@@ -25,12 +31,20 @@ pub enum Input {
     TokenChecked(Result<(), ProtocolError>),
     /// The document asked for, by its path; or why not.
     DocumentOpened(Result<String, ProtocolError>),
-    /// The document has a durable version that this client was not sent.
+    /// The document has a durable version that this client was not sent, or somebody's cursor moved.
     Changed,
     /// The text asked for; or why not.
     Current(Result<(String, String), ProtocolError>),
     /// What became of the upload.
     Uploaded(Result<(String, bool), ProtocolError>),
+    /// What changed since the client was sent something; or why that cannot be said.
+    News(Result<News, ProtocolError>),
+    /// What became of the edits, and what the client has missed since it made them.
+    Edited(Result<News, ProtocolError>),
+    /// What became of the cursor's place.
+    Marked(Result<(), ProtocolError>),
+    /// The paths of all texts, in order.
+    Listed(Result<Vec<String>, ProtocolError>),
     /// Everything that was sent is with the operating system.
     Sent,
     /// Time has passed. Should come about once a second.
@@ -54,7 +68,31 @@ pub enum Output {
         document: Option<String>,
         /// A readable name; may be empty.
         name: String,
+        /// For a client of the mode `edits`.
+        guest: Option<Guest>,
     },
+    /// From now on the client is one of the mode `edits`.
+    Welcome {
+        /// A readable name; may be empty.
+        name: String,
+        /// How it is seen, and counts.
+        guest: Guest,
+    },
+    /// What has changed since the client was sent something, and who else is here?
+    AskNews,
+    /// Merge and journal these edits, then answer with what the client has missed.
+    Edit {
+        /// The version they were made at.
+        base: String,
+        /// The edits, in the client's unit.
+        edits: Vec<Step>,
+        /// The client's name for the request.
+        request_id: String,
+    },
+    /// Tell the others where this client's cursor is.
+    Mark(Marks),
+    /// Which documents are there?
+    List,
     /// What is the text now, and its version?
     AskCurrent,
     /// Merge and journal this, then answer.
@@ -66,6 +104,15 @@ pub enum Output {
         /// The client's name for the request.
         request_id: Option<String>,
     },
+}
+
+/// A client of the mode `edits`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Guest {
+    /// What it counts positions in.
+    pub unit: Unit,
+    /// In what colour others see it.
+    pub color: Option<String>,
 }
 
 enum Phase {
@@ -96,6 +143,10 @@ pub struct Session {
     uploading: Option<Option<String>>,
     /// What was uploaded last without a name: a repeat of it is no edit.
     previous: Option<[u8; 32]>,
+    /// The client says and hears what changed, not whole texts.
+    by_edits: bool,
+    /// The name of the edit that is with the hub.
+    editing: Option<String>,
 }
 
 impl Session {
@@ -109,6 +160,8 @@ impl Session {
             stale: false,
             uploading: None,
             previous: None,
+            by_edits: false,
+            editing: None,
         }
     }
 
@@ -124,7 +177,9 @@ impl Session {
 
     /// Whether the shell should not read from the client now: it would only have to keep what it reads.
     pub fn is_busy(&self) -> bool {
-        self.uploading.is_some() || matches!(self.phase, Phase::Checking(_) | Phase::Opening)
+        self.uploading.is_some()
+            || self.editing.is_some()
+            || matches!(self.phase, Phase::Checking(_) | Phase::Opening)
     }
 
     /// Whether a change of the document would be sent now. The shell waits for changes only then.
@@ -149,7 +204,7 @@ impl Session {
     fn step(&mut self, input: Input, now: Duration, out: &mut Vec<Output>) -> Result<(), ProtocolError> {
         match input {
             Input::Opened => match self.admitted.clone() {
-                Some(document) => self.open(document, String::new(), out),
+                Some(document) => self.open(Hello { document, ..Hello::default() }, out),
                 None => self.phase = Phase::Greeting { until: Some(now + limits::HELLO_TIMEOUT) },
             },
             Input::Received(text) => return self.received(&text, out),
@@ -158,7 +213,7 @@ impl Session {
                 checked?;
                 if let Phase::Checking(hello) = &mut self.phase {
                     let hello = std::mem::take(hello);
-                    self.open(hello.document, hello.name.unwrap_or_default(), out);
+                    self.open(hello, out);
                 }
             }
             Input::DocumentOpened(document) => {
@@ -172,6 +227,11 @@ impl Session {
                 let (text, version) = current?;
                 out.push(Output::Send(update_json(&text, &version, &self.document)));
             }
+            Input::News(news) => self.news(news?, out),
+            Input::Edited(edited) => self.edited(edited, out),
+            Input::Marked(Ok(())) => {}
+            Input::Marked(Err(error)) | Input::Listed(Err(error)) => out.push(Output::Send(error.to_json())),
+            Input::Listed(Ok(paths)) => out.push(Output::Send(documents_json(&paths))),
             Input::Uploaded(result) => self.uploaded(result, out),
             Input::Sent => {
                 self.sending = false;
@@ -193,9 +253,17 @@ impl Session {
         Ok(())
     }
 
-    fn open(&mut self, document: Option<String>, name: String, out: &mut Vec<Output>) {
+    fn open(&mut self, hello: Hello, out: &mut Vec<Output>) {
         self.phase = Phase::Opening;
-        out.push(Output::OpenDocument { document, name });
+        let Hello { document, name, color, edits, .. } = hello;
+        let guest = edits.map(|unit| Guest { unit, color });
+        self.by_edits = guest.is_some();
+        out.push(Output::OpenDocument { document, name: name.unwrap_or_default(), guest });
+    }
+
+    /// Asks for what is to be sent next.
+    fn ask(&self) -> Output {
+        if self.by_edits { Output::AskNews } else { Output::AskCurrent }
     }
 
     fn changed(&mut self, out: &mut Vec<Output>) {
@@ -206,7 +274,37 @@ impl Session {
             self.stale = true;
         } else {
             self.sending = true;
-            out.push(Output::AskCurrent);
+            out.push(self.ask());
+        }
+    }
+
+    fn news(&mut self, news: News, out: &mut Vec<Output>) {
+        let before = out.len();
+        if news.base != news.version {
+            out.push(Output::Send(edits_json(&news, None)));
+        }
+        if let Some(others) = &news.others {
+            out.push(Output::Send(presence_json(&news.version, others)));
+        }
+        if out.len() == before {
+            // Nothing is on its way, so that nobody will say that it has left.
+            self.sending = false;
+            if std::mem::take(&mut self.stale) {
+                self.changed(out);
+            }
+        }
+    }
+
+    fn edited(&mut self, edited: Result<News, ProtocolError>, out: &mut Vec<Output>) {
+        let request_id = self.editing.take().unwrap_or_default();
+        match edited {
+            Ok(news) => {
+                out.push(Output::Send(edits_json(&news, Some(&request_id))));
+                if let Some(others) = &news.others {
+                    out.push(Output::Send(presence_json(&news.version, others)));
+                }
+            }
+            Err(error) => out.push(Output::Send(refused_json(&error, &request_id))),
         }
     }
 
@@ -233,6 +331,18 @@ impl Session {
                 self.phase = Phase::Checking(hello);
             }
             (Phase::Open, Request::Update(update)) => self.upload(update, out),
+            (Phase::Open, Request::Edit(request)) => self.edit(request, out),
+            (Phase::Open, Request::Presence(marks)) if self.by_edits => out.push(Output::Mark(marks)),
+            (Phase::Open, Request::Presence(_)) => out.push(Output::Send(needs_edits().to_json())),
+            (Phase::Open, Request::List) => out.push(Output::List),
+            (Phase::Open, Request::Hello(Hello { name, color, edits: Some(unit), .. }))
+                if self.admitted.is_some() && !self.by_edits =>
+            {
+                self.by_edits = true;
+                out.push(Output::Welcome { name: name.unwrap_or_default(), guest: Guest { unit, color } });
+                // Who is here is news already.
+                self.changed(out);
+            }
             // A client whose address let it in may greet all the same; its document is settled.
             (Phase::Open, Request::Hello(_)) if self.admitted.is_some() => {}
             (Phase::Open, _) => {
@@ -275,6 +385,26 @@ impl Session {
         out.push(Output::Upload { content, base, request_id });
     }
 
+    fn edit(&mut self, request: EditRequest, out: &mut Vec<Output>) {
+        let EditRequest { base, edits, document, request_id } = request;
+        let refused = if !self.by_edits {
+            Some(needs_edits())
+        } else if document.is_some_and(|document| document != self.document) {
+            Some(ProtocolError::new(ErrorCode::UnknownDocument, "this connection is for another document"))
+        } else if self.editing.is_some() {
+            Some(ProtocolError::new(ErrorCode::TooMany, "the request before this one is not journalled yet"))
+        } else {
+            None
+        };
+        match refused {
+            Some(error) => out.push(Output::Send(refused_json(&error, &request_id))),
+            None => {
+                self.editing = Some(request_id.clone());
+                out.push(Output::Edit { base, edits, request_id });
+            }
+        }
+    }
+
     fn uploaded(&mut self, result: Result<(String, bool), ProtocolError>, out: &mut Vec<Output>) {
         let request_id = self.uploading.take().flatten();
         match (result, request_id) {
@@ -296,6 +426,10 @@ impl Default for Session {
     fn default() -> Self {
         Session::new()
     }
+}
+
+fn needs_edits() -> ProtocolError {
+    ProtocolError::new(ErrorCode::Unsupported, "this takes a hello with \"mode\":\"edits\"")
 }
 
 /// The same text made from another stated base is another edit.
@@ -320,7 +454,7 @@ mod tests {
         let mut session = Session::admitted(None);
         assert_eq!(
             session.handle(Input::Opened, NOW),
-            [Output::OpenDocument { document: None, name: String::new() }]
+            [Output::OpenDocument { document: None, name: String::new(), guest: None }]
         );
         assert_eq!(session.handle(Input::DocumentOpened(Ok("a.txt".into())), NOW), [Output::AskCurrent]);
         let out = session.handle(Input::Current(Ok(("text".into(), "v1".into()))), NOW);
@@ -340,6 +474,72 @@ mod tests {
         Input::Received(format!(r#"{{"type":"update_request","content":{content}{extra}}}"#))
     }
 
+    fn edit(base: &str, id: &str, extra: &str) -> Input {
+        let edits = r#"[{"at":0,"insert":"x"}]"#;
+        let (kind, names) = (r#""type":"edit_request""#, format!(r#""base":"{base}","request_id":"{id}""#));
+        Input::Received(format!(r#"{{{kind},{names},"edits":{edits}{extra}}}"#))
+    }
+
+    fn news(base: &str, version: &str) -> News {
+        News { base: base.into(), version: version.into(), edits: Vec::new(), others: None }
+    }
+
+    /// A client of the mode `edits`, which has the text at `v1`.
+    fn open_by_edits() -> Session {
+        let mut session = open();
+        let hello = r#"{"type":"hello","mode":"edits","name":"ann"}"#;
+        let out = session.handle(Input::Received(hello.into()), NOW);
+        assert!(matches!(out.as_slice(), [Output::Welcome { .. }, Output::AskNews]), "{out:?}");
+        assert!(session.handle(Input::News(Ok(news("v1", "v1"))), NOW).is_empty());
+        session
+    }
+
+    #[test]
+    fn a_client_of_edits_hears_what_changed_and_gets_its_answers_by_name() {
+        let mut session = open_by_edits();
+        assert_eq!(session.handle(Input::Changed, NOW), [Output::AskNews]);
+        let out = session.handle(Input::News(Ok(news("v1", "v2"))), NOW);
+        assert_eq!(out, [Output::Send(edits_json(&news("v1", "v2"), None))]);
+        // While that is on its way, a change waits and an edit does not.
+        assert!(session.handle(Input::Changed, NOW).is_empty());
+        let out = session.handle(edit("v1", "r1", ""), NOW);
+        assert!(matches!(out.as_slice(), [Output::Edit { base, .. }] if base == "v1"), "{out:?}");
+        assert!(session.is_busy());
+        assert_eq!(sent_code(&session.handle(edit("v1", "r2", ""), NOW)), "too_many");
+        let out = session.handle(Input::Edited(Ok(news("v1+", "v3"))), NOW);
+        assert_eq!(out, [Output::Send(edits_json(&news("v1+", "v3"), Some("r1")))]);
+        assert_eq!(session.handle(Input::Sent, NOW), [Output::AskNews]);
+        // There was nothing more: the next change is asked for at once.
+        assert!(session.handle(Input::News(Ok(news("v3", "v3"))), NOW).is_empty());
+        assert_eq!(session.handle(Input::Changed, NOW), [Output::AskNews]);
+    }
+
+    #[test]
+    fn an_edit_that_is_refused_is_refused_by_name() {
+        let mut session = open_by_edits();
+        session.handle(edit("v0", "r1", ""), NOW);
+        let error = ProtocolError::new(ErrorCode::BadBase, "no");
+        let out = session.handle(Input::Edited(Err(error)), NOW);
+        assert_eq!(sent_code(&out), "bad_base");
+        assert!(matches!(out.as_slice(), [Output::Send(text)] if text.contains(r#""request_id":"r1""#)));
+        let out = session.handle(edit("v1", "r2", r#","document":"b.txt""#), NOW);
+        assert_eq!(sent_code(&out), "unknown_document");
+        assert!(!session.is_busy());
+    }
+
+    #[test]
+    fn cursors_and_lists_are_passed_on() {
+        let mut session = open_by_edits();
+        let presence = Input::Received(r#"{"type":"presence","version":"v1","cursor":3}"#.into());
+        assert!(matches!(session.handle(presence, NOW).as_slice(), [Output::Mark(_)]));
+        assert_eq!(session.handle(Input::Received(r#"{"type":"list"}"#.into()), NOW), [Output::List]);
+        let out = session.handle(Input::Listed(Ok(vec!["a".into()])), NOW);
+        assert_eq!(out, [Output::Send(documents_json(&["a".into()]))]);
+        session.handle(Input::Changed, NOW);
+        let who = News { others: Some(Vec::new()), ..news("v1", "v1") };
+        assert_eq!(session.handle(Input::News(Ok(who)), NOW), [Output::Send(presence_json("v1", &[]))]);
+    }
+
     #[test]
     fn nothing_is_done_before_the_token_is_right() {
         for text in [r#"{"type":"update_request","content":"x"}"#, r#"{"type":"ping"}"#, "x", "{}"] {
@@ -356,7 +556,7 @@ mod tests {
         assert_eq!(session.handle(Input::Received(hello.into()), NOW), [Output::CheckToken("t".into())]);
         assert!(session.is_busy() && !session.is_let_in());
         let out = session.handle(Input::TokenChecked(Ok(())), NOW);
-        assert_eq!(out, [Output::OpenDocument { document: Some("d".into()), name: "n".into() }]);
+        assert_eq!(out, [Output::OpenDocument { document: Some("d".into()), name: "n".into(), guest: None }]);
     }
 
     #[test]
@@ -422,7 +622,9 @@ mod tests {
         let mut session = open();
         let cases = [
             (Input::Received("{".into()), "bad_message"),
-            (Input::Received(r#"{"type":"hello","mode":"edits"}"#.into()), "unsupported"),
+            (Input::Received(r#"{"type":"hello","mode":"both"}"#.into()), "unsupported"),
+            (Input::Received(r#"{"type":"presence","version":"v","cursor":1}"#.into()), "unsupported"),
+            (edit("v1", "r", ""), "unsupported"),
             (upload("x", r#","document":"other.txt""#), "unknown_document"),
         ];
         for (input, code) in cases {

@@ -14,13 +14,13 @@ use syncline_engine::{Edit, diff};
 
 use super::checksum::Sum;
 use super::packing::{ZLIB, pack, unpack};
-use super::rebase::{composed, rebase};
 use super::request::{ClientReturn, ClientSync, Connect, Request};
 use super::response::{ConnectOk, Response, Resync, ServerSync};
 use super::server::delta_of;
 use super::summed_text::SummedText;
 use crate::error::{ErrorCode, ProtocolError};
 use crate::limits;
+use crate::rebase::{composed, rebase};
 
 pub use events::{ClientInput, ClientOutput, Counts, Settings};
 

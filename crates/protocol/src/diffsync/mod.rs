@@ -10,19 +10,19 @@ mod client;
 mod connection;
 mod delta;
 mod packing;
-mod rebase;
+
 mod request;
 mod response;
 mod server;
 mod session_id;
 mod summed_text;
 
+pub use crate::rebase::{composed, rebase, rebase_unknown};
 pub use checksum::{Sum, SumError};
 pub use client::{Client, ClientInput, ClientOutput, Counts, Settings};
 pub use connection::{Connection, Input, Output};
 pub use delta::{Delta, LengthError};
 pub use packing::{ZLIB, pack, unpack};
-pub use rebase::{composed, rebase, rebase_unknown};
 pub use request::{ClientReturn, ClientSync, Connect, Numbered, PROTO, Request};
 pub use response::{ConnectOk, HistoryEntry, Response, Resync, ServerSync};
 pub use server::{Answer, Answered, History, Parts, Server, Shadow, Step, delta_of};

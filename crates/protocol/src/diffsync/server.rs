@@ -11,11 +11,11 @@ use syncline_engine::{Edit, diff};
 
 use super::checksum::Sum;
 use super::delta::Delta;
-use super::rebase::rebase_unknown;
 use super::request::{ClientReturn, ClientSync, Numbered};
 use super::response::{Resync, ServerSync};
 use super::summed_text::SummedText;
 use crate::limits;
+use crate::rebase::rebase_unknown;
 
 /// A version of a document, with its text.
 #[derive(Clone, Debug)]

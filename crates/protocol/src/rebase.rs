@@ -59,6 +59,125 @@ pub fn composed(first: &[Edit], second: &[Edit]) -> Vec<Edit> {
     composer.finish()
 }
 
+/// What `theirs` comes to in the text after `mine`, where `mine_after` is what [`rebase`] made of mine: either way round
+/// the text is the same. What both texts have in common stays where it is, so that cursors can be moved with it.
+pub fn theirs_after(mine: &[Edit], theirs: &[Edit], mine_after: &[Edit]) -> Vec<Edit> {
+    let (mut from, mut to) = (pieces(mine, Maker::Mine), pieces(theirs, Maker::Theirs));
+    overwrite(&mut to, mine_after);
+    let (mut from, mut to) = (from.drain(..).peekable(), to.drain(..).peekable());
+    let (mut at, mut out) = (0, Vec::new());
+    loop {
+        let (Some(old), Some(new)) = (from.peek_mut(), to.peek_mut()) else { return out };
+        let (take_old, take_new) = match (old.maker, new.maker) {
+            (_, Maker::Theirs) => {
+                push(&mut out, Edit::insert(at, new.text(theirs)));
+                (0, new.length)
+            }
+            (Maker::Mine, Maker::Mine) => {
+                let both = old.length.min(new.length);
+                (both, both)
+            }
+            // What they left of the old text.
+            (Maker::Nobody, Maker::Nobody) if old.start == new.start => {
+                let both = old.length.min(new.length);
+                (both, both)
+            }
+            // They deleted this.
+            (Maker::Nobody, other) => {
+                let until =
+                    if other == Maker::Nobody { new.start.saturating_sub(old.start) } else { old.length };
+                let gone = until.min(old.length).max(1);
+                push(&mut out, Edit::delete(at..at + gone));
+                (gone, 0)
+            }
+            (Maker::Mine | Maker::Theirs, Maker::Nobody) | (Maker::Theirs, Maker::Mine) => (0, new.length),
+        };
+        at += take_old;
+        old.skip(take_old);
+        new.skip(take_new);
+        from.next_if(|piece| piece.length == 0);
+        to.next_if(|piece| piece.length == 0);
+    }
+}
+
+/// Who put a piece of a text there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Maker {
+    /// It is of the text both began with.
+    Nobody,
+    Mine,
+    Theirs,
+}
+
+/// A piece of a text: of the first text from `start` on, or of what the `edit`-th edit put in, from `start` on.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    maker: Maker,
+    edit: usize,
+    start: usize,
+    length: usize,
+}
+
+impl Piece {
+    fn skip(&mut self, count: usize) {
+        self.start += count;
+        self.length -= count;
+    }
+
+    fn text(&self, edits: &[Edit]) -> String {
+        let insert = edits.get(self.edit).map_or("", |edit| edit.insert.as_str());
+        insert.chars().skip(self.start).take(self.length).collect()
+    }
+}
+
+/// The text after a batch. Its end is beyond every position.
+fn pieces(edits: &[Edit], maker: Maker) -> Vec<Piece> {
+    let (mut out, mut at) = (Vec::new(), 0);
+    let mut add = |maker, edit, start, length| {
+        if length > 0 {
+            out.push(Piece { maker, edit, start, length });
+        }
+    };
+    for (index, edit) in edits.iter().enumerate() {
+        add(Maker::Nobody, 0, at, edit.range.start - at);
+        add(maker, index, 0, edit.insert.chars().count());
+        at = edit.range.end;
+    }
+    add(Maker::Nobody, 0, at, usize::MAX / 2 - at);
+    out
+}
+
+/// The text after another batch of mine.
+fn overwrite(text: &mut Vec<Piece>, mine: &[Edit]) {
+    let (mut out, mut rest, mut at) = (Vec::with_capacity(text.len()), text.iter().copied(), 0);
+    let mut current = rest.next();
+    let mut pass = |until: usize, mut keep: Option<&mut Vec<Piece>>| {
+        while at < until
+            && let Some(piece) = &mut current
+        {
+            let count = piece.length.min(until - at);
+            if let Some(out) = &mut keep {
+                out.push(Piece { length: count, ..*piece });
+            }
+            at += count;
+            piece.skip(count);
+            if piece.length == 0 {
+                current = rest.next();
+            }
+        }
+    };
+    for (index, edit) in mine.iter().enumerate() {
+        pass(edit.range.start, Some(&mut out));
+        let length = edit.insert.chars().count();
+        if length > 0 {
+            out.push(Piece { maker: Maker::Mine, edit: index, start: 0, length });
+        }
+        pass(edit.range.end, None);
+    }
+    pass(usize::MAX, Some(&mut out));
+    *text = out;
+}
+
 /// Adds an edit behind the others; what adjoins becomes one.
 fn push(out: &mut Vec<Edit>, edit: Edit) {
     match out.last_mut() {
@@ -206,6 +325,21 @@ mod tests {
                 in_order(&merged, &|c| after.contains(c)),
                 in_order(&after, &|c| !deleted(&ours, c)));
             prop_assert!(merged.chars().all(|c| ours.contains(c) || after.contains(c)));
+        }
+
+        /// Mine and then theirs is the same as theirs and then mine, and what I typed is not touched by it.
+        #[test]
+        fn both_ways_lead_to_one_text(mine in batch(10, 'A'), theirs in batch(10, 'a')) {
+            let (ours, after) = (apply_to_str(TEXT, &mine), apply_to_str(TEXT, &theirs));
+            let mine_after = rebase(&mine, &theirs);
+            let theirs_after = theirs_after(&mine, &theirs, &mine_after);
+            prop_assert!(check_batch(&theirs_after, ours.chars().count()).is_ok(), "{:?}", theirs_after);
+            prop_assert_eq!(apply_to_str(&ours, &theirs_after), apply_to_str(&after, &mine_after));
+            for edit in &theirs_after {
+                let gone: String = ours.chars().skip(edit.range.start).take(edit.range.len()).collect();
+                prop_assert!(gone.chars().all(|c| c.is_ascii_digit()), "{} is deleted", gone);
+                prop_assert!(edit.insert.chars().all(|c| !ours.contains(c)));
+            }
         }
 
         #[test]
