@@ -8,6 +8,7 @@ mod enter;
 mod gone;
 mod look;
 mod session;
+mod take_up;
 mod torn;
 mod write;
 

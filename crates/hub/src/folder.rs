@@ -35,6 +35,7 @@ use crate::mirror::{
     Candidate, FileState, Maker, OnDisk, displaced_of, held_in_state, place_of, target_of, temporary_of,
 };
 use leftovers::Leftovers;
+pub(crate) use resemblance::resembles;
 use spelling::Spelling;
 use startup::Missing;
 pub(crate) use vanishing::Vanished;

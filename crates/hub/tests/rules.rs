@@ -10,7 +10,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use support::{Served, eventually, exchange, options, serve, serve_as, session, shows};
 use syncline_disk::{FakeFolder, RelPath};
-use syncline_engine::{Change, Document, EventId};
+use syncline_engine::catalogue::{Catalogue, Field};
+use syncline_engine::{AgentId, Change, Document, EventId};
 use syncline_hub::{Hub, HubEvent, Workers};
 use syncline_protocol::replica::Have;
 use syncline_store::MemoryLog;
@@ -169,4 +170,35 @@ async fn files_14_a_file_that_is_gone_again_at_once_is_never_told_of() {
     folder.foreign_write_in_place(&path(".real.txt.swp"), b"vim's\n").unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(told(&mut events), BTreeMap::from([("created real.txt".to_owned(), 1)]));
+}
+
+/// A peer renames a document to a name that a file here was given a moment before.
+#[tokio::test(start_paused = true)]
+async fn files_17_a_rename_to_the_name_of_a_file_that_is_not_entered_yet_keeps_both_texts() {
+    for (there, expected) in [
+        ("mine\n", vec!["one", "two", "three", "four", "mine"]),
+        ("one\ntwo\nthree\nFOUR\n", vec!["one", "two", "three", "FOUR"]),
+    ] {
+        let folder = FakeFolder::new(Arc::new(AtomicU64::new(1)));
+        folder.foreign_write_in_place(&path("a.txt"), OLD.as_bytes()).unwrap();
+        let hub = simulated(&folder).await;
+        let doc = hub.document_at("a.txt").unwrap();
+        let (known, vector) = hub.catalogue_since(&BTreeMap::new());
+        let mut peer = Catalogue::new();
+        assert!(known.iter().all(|write| peer.merge(write)));
+        peer.merge_vector(&vector);
+        let renamed = peer.write(doc, Field::Path("b.txt".into()), AgentId::from_random(7));
+        folder.foreign_write_in_place(&path("b.txt"), there.as_bytes()).unwrap();
+        hub.merge_catalogue(vec![renamed], peer.vector().clone()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let files = folder.peek_all();
+        let names: Vec<String> = files.iter().map(|(path, _)| path.to_string()).collect();
+        assert_eq!(names, ["b.txt"], "{there:?}");
+        let mut lines: Vec<&str> = std::str::from_utf8(&files[0].1).unwrap().lines().collect();
+        let mut expected = expected;
+        lines.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(lines, expected);
+        assert_eq!(hub.unsettled(), 0);
+    }
 }

@@ -123,8 +123,9 @@ impl DocumentTask {
                 self.set_on_disk(to, on_disk.hash, on_disk.version, stat);
                 self.file.look_at = Some(now);
             }
+            Renamed::TargetExists { .. } if self.is_alone_at(&to) => return self.take_up(to, on_disk).await,
             Renamed::TargetExists { .. } => {
-                // Something else is there: it becomes a document of its own, and the clash is resolved.
+                // Another document's file is there: the clash of the two is resolved.
                 self.file.write_at = now + RETRY / 8;
                 self.file.visited = true;
                 self.hub.tell_folder(FolderCommand::LookAt { path: to }).await;

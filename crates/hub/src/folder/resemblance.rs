@@ -24,6 +24,11 @@ fn resemblance(one: &str, other: &str) -> usize {
     (common * 100).checked_div(longer).unwrap_or(0)
 }
 
+/// Whether one text is so much like the other that it may be a later version of it.
+pub(crate) fn resembles(one: &str, other: &str) -> bool {
+    one.len().max(other.len()) <= LONGEST && resemblance(one, other) >= ENOUGH
+}
+
 /// Pairs of an old and a new text (their places in the lists) that belong together: each is the other's best, and no
 /// other is as good.
 pub(super) fn pairs(old: &[String], new: &[String]) -> Vec<(usize, usize)> {
