@@ -97,6 +97,7 @@ impl From<LocalError> for Failure {
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Failure {
         let hint = match &error {
+            HubError::IgnoreFileHeld => "close the program that has it open, and start again",
             HubError::StorageFull => "free some space; nothing that was acknowledged is lost",
             HubError::Damaged { .. } => "the other documents are served; a peer's copy refills this one",
             HubError::UnknownDocument { .. } => "`syncline status` lists what there is",

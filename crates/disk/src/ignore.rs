@@ -34,28 +34,25 @@ const BUILT_IN: &[&str] = &[
 pub struct IgnoreRules {
     built_in: Gitignore,
     own: Gitignore,
+    text: String,
     problems: Vec<String>,
 }
 
 impl IgnoreRules {
-    /// The built-in rules and those of the folder's `.synclineignore`.
+    /// The built-in rules and those of the folder's `.synclineignore`. `None`: it is being written.
     ///
     /// # Errors
-    /// When the file cannot be read, or is being written. A rule that makes no sense is left out and reported by
+    /// When the file cannot be read. A rule that makes no sense is left out and reported by
     /// [`IgnoreRules::problems`].
-    pub fn load(folder: &dyn Folder) -> Result<Self, DiskError> {
+    pub fn load(folder: &dyn Folder) -> Result<Option<Self>, DiskError> {
         let path = RelPath::parse(IGNORE_FILE)?;
         match folder.read(&path, LONGEST)? {
-            Reading::Stable { bytes, .. } => Ok(Self::with_rules(&String::from_utf8_lossy(&bytes))),
-            Reading::Missing | Reading::NotAFile { .. } => Ok(Self::with_rules("")),
-            Reading::Link { .. } => Ok(Self::with_problem("it is a link and is not followed")),
-            Reading::TooLarge { .. } => Ok(Self::with_problem("it is longer than 1 MiB")),
+            Reading::Stable { bytes, .. } => Ok(Some(Self::with_rules(&String::from_utf8_lossy(&bytes)))),
+            Reading::Missing | Reading::NotAFile { .. } => Ok(Some(Self::with_rules(""))),
+            Reading::Link { .. } => Ok(Some(Self::with_problem("it is a link and is not followed"))),
+            Reading::TooLarge { .. } => Ok(Some(Self::with_problem("it is longer than 1 MiB"))),
             // Half of it, or none, would share what is meant to be ignored.
-            Reading::Busy { .. } => Err(DiskError::Io {
-                doing: "reading",
-                path: IGNORE_FILE.to_owned(),
-                source: std::io::Error::new(std::io::ErrorKind::WouldBlock, "it is being written"),
-            }),
+            Reading::Busy { .. } => Ok(None),
         }
     }
 
@@ -70,7 +67,12 @@ impl IgnoreRules {
         let mut problems = Vec::new();
         let built_in = build(BUILT_IN.iter().copied(), &mut problems);
         let own = build(text.trim_start_matches('\u{feff}').lines(), &mut problems);
-        Self { built_in, own, problems }
+        Self { built_in, own, text: text.to_owned(), problems }
+    }
+
+    /// The folder's own rules as they are written.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Rules that were left out, and why.

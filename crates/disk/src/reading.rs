@@ -225,7 +225,10 @@ impl<M: Medium> OnMedium<M> {
                 }
             }
         };
-        let (splice, hasher) = in_two_threads(|give, take| (take, give), compare, read)?;
+        // Without a second thread it is read whole.
+        let Ok((splice, hasher)) = in_two_threads(|give, take| (take, give), compare, read) else {
+            return Ok(None);
+        };
         let hasher = hasher?;
         Ok(splice.map(|splice| (splice, hasher.finish())))
     }

@@ -14,6 +14,9 @@ pub enum HubError {
         /// Some of the unknown events.
         missing: Vec<EventId>,
     },
+    /// Which files are not to be shared is not known: the file that says so is being written.
+    #[error(".synclineignore is being written; its rules are not known")]
+    IgnoreFileHeld,
     /// An event id came with another content than before.
     #[error("event {id:?} is already known with other content")]
     Equivocation {

@@ -68,6 +68,7 @@ impl DocumentTask {
             let Some(document) = self.document() else { return true };
             let changed = wanted.as_ref().is_some_and(|wanted| self.file.differs(document, wanted));
             let step = self.file.next_step(wanted.as_ref(), changed, self.was_deleted_here(), now);
+            let looking = step == Step::Look;
             let done = match (step, wanted) {
                 (Step::Nothing, _) => {
                     self.file.visited =
@@ -94,8 +95,11 @@ impl DocumentTask {
                 self.file.settle_at = later;
                 // It is tried again, and until then the document stays in memory.
                 self.file.visited = true;
-                if let Some(look) = &mut self.file.look_at {
-                    *look = (*look).max(later);
+                match &mut self.file.look_at {
+                    Some(look) => *look = (*look).max(later),
+                    // No event will tell of that save again.
+                    None if looking => self.file.look_at = Some(later),
+                    None => {}
                 }
                 // It may last; others' files must not wait for it.
                 return true;

@@ -3,6 +3,7 @@
 //!
 //! It never waits for a document's task: those wait for this one.
 
+mod ignoring;
 mod kept;
 mod leftovers;
 mod resemblance;
@@ -88,6 +89,10 @@ pub(crate) struct FolderTask {
     judge_at: Option<Instant>,
     scan_at: Option<Instant>,
     scanned: bool,
+    /// When to look at the ignore file again.
+    ignore_at: Option<Instant>,
+    /// Since when it has much fewer rules than those in force.
+    ignore_fewer: Option<Instant>,
     /// What the hub before this one left, once it was listed.
     leftovers: Option<Leftovers>,
     waiting_for_scan: Vec<oneshot::Sender<Result<(), HubError>>>,
@@ -108,6 +113,8 @@ impl FolderTask {
             judge_at: None,
             scan_at: Some(Instant::now()),
             scanned: false,
+            ignore_at: None,
+            ignore_fewer: None,
             leftovers: None,
             waiting_for_scan: Vec::new(),
             files_before: 0,
@@ -162,7 +169,11 @@ impl FolderTask {
             .map(|since| (*since + NEW_FILE_AGE).max(Instant::now()));
         let scan = self.scan_at.filter(|_| gate_open);
         let renames = self.renames.values().min().map(|since| *since + RENAME_WAIT);
-        [new, renames, self.judge_at, scan].into_iter().flatten().min().unwrap_or(far)
+        [new, renames, self.judge_at, scan, self.ignore_at.filter(|_| gate_open)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(far)
     }
 
     /// What the time has come for.
@@ -177,6 +188,9 @@ impl FolderTask {
                 self.hub.tell(HubEvent::Trouble { path: String::new(), what: error.to_string() });
                 self.scan_at = Some(now + Duration::from_secs(5));
             }
+        }
+        if self.ignore_at.is_some_and(|at| at <= now) {
+            self.look_at_ignore().await;
         }
         if self.judge_at.is_some_and(|at| at <= now) {
             self.judge_at = None;
@@ -333,8 +347,8 @@ impl FolderTask {
     }
 
     async fn hint(&mut self, path: RelPath, what: What) {
-        if path.as_str() == IGNORE_FILE {
-            self.reload_ignore().await;
+        if path.as_str() == IGNORE_FILE && ignoring::may_change(&what) {
+            self.look_at_ignore().await;
         }
         let is_dir = matches!(
             what,
@@ -432,31 +446,6 @@ impl FolderTask {
         }
     }
 
-    async fn reload_ignore(&mut self) {
-        let folder = self.hub.0.folder.clone();
-        let loaded = self.hub.0.workers.run(move || syncline_disk::IgnoreRules::load(folder.as_ref())).await;
-        match loaded {
-            Ok(Ok(rules)) => {
-                *self.hub.0.ignore.write().unwrap_or_else(PoisonError::into_inner) = rules;
-                self.tell_ignore_problems();
-                self.scan_at = Some(Instant::now());
-            }
-            // The old rules stay; when its writer closes it, it is read again.
-            Ok(Err(error)) => {
-                self.hub.tell(HubEvent::Trouble { path: IGNORE_FILE.into(), what: error.to_string() });
-            }
-            Err(_) => {}
-        }
-    }
-
-    /// A rule that makes no sense ignores nothing, which its writer must learn before the file is shared.
-    fn tell_ignore_problems(&self) {
-        let rules = self.hub.0.ignore.read().unwrap_or_else(PoisonError::into_inner);
-        for problem in rules.problems() {
-            self.hub.tell(HubEvent::Trouble { path: IGNORE_FILE.into(), what: problem.clone() });
-        }
-    }
-
     fn may_be_new(&self, path: &RelPath) -> bool {
         self.hub.0.only.as_ref().is_none_or(|only| only == path || path_above(path, only))
             && !self.ignored(path, false)
@@ -474,6 +463,8 @@ impl FolderTask {
         if !self.scanned {
             self.tell_ignore_problems();
         }
+        // Its event may have been among those that were lost, or have come before there was a watch.
+        self.look_at_ignore().await;
         if !self.scanned && !self.hub.probe().events {
             let file_system = self.hub.probe().file_system.clone();
             self.hub.tell(HubEvent::Polled { file_system });

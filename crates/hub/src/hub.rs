@@ -30,6 +30,9 @@ use crate::workers::Workers;
 
 /// How many documents' files are brought in step at once.
 const VISITS: usize = 48;
+/// A `.synclineignore` that is being written when the hub starts is waited for so often, and so long each time.
+const IGNORE_TRIES: usize = 100;
+const IGNORE_RETRY: Duration = Duration::from_millis(50);
 /// How many commands may wait for one document; who has more waits.
 const MAILBOX: usize = 256;
 
@@ -219,9 +222,16 @@ impl Hub {
         let (stored_id, joined_to) =
             (id_of(reader.as_ref(), "folder_id")?, id_of(reader.as_ref(), "joined_to")?);
         let peers = Peers::read(reader.as_ref(), joined)?;
-        let ignore = {
-            let folder = folder.clone();
-            workers.run(move || IgnoreRules::load(folder.as_ref())).await??
+        let mut waited = 0;
+        let ignore = loop {
+            let read = folder.clone();
+            match workers.run(move || IgnoreRules::load(read.as_ref())).await?? {
+                Some(rules) => break rules,
+                // Nothing may be listed before it is known what is to be ignored.
+                None if waited < IGNORE_TRIES => waited += 1,
+                None => return Err(HubError::IgnoreFileHeld),
+            }
+            tokio::time::sleep(IGNORE_RETRY).await;
         };
         let watch = {
             let folder = folder.clone();

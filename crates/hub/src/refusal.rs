@@ -17,6 +17,7 @@ pub fn refusal(error: &HubError) -> ProtocolError {
         HubError::BadBase => ErrorCode::BadBase,
         HubError::NotYours => ErrorCode::Forbidden,
         HubError::StorageFull => ErrorCode::StorageFull,
+        HubError::IgnoreFileHeld => ErrorCode::Closing,
         HubError::Closed => ErrorCode::Closing,
         HubError::Damaged { .. } => ErrorCode::Damaged,
         _ => return ProtocolError::new(ErrorCode::Internal, "the hub could not do it"),

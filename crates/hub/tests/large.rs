@@ -76,3 +76,13 @@ async fn a_large_file_is_written_and_saved_in_turns() {
     eventually("nothing is left", || left(".syncline/ahead") + left(".syncline/displaced") == 0).await;
     assert!(served.path(".syncline/ahead").exists(), "it was written ahead");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_ahead_before_a_kill_goes_at_the_next_start() {
+    let mut served = serve(&[("f.txt", b"text\n")]).await;
+    let left = served.path(".syncline/ahead/0123456789abcdef");
+    fs::create_dir_all(left.parent().unwrap()).unwrap();
+    fs::write(&left, "half of a text").unwrap();
+    served.restart(2).await;
+    eventually("it is gone", || !left.exists()).await;
+}

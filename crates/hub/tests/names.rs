@@ -3,11 +3,16 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 use support::{eventually, serve};
+use syncline_disk::{FakeFolder, RelPath};
 use syncline_engine::AgentId;
 use syncline_engine::catalogue::{Catalogue, DocId, Field, Kind, Life, Write};
-use syncline_hub::{HubEvent, Party};
+use syncline_hub::{Hub, HubEvent, Party, Workers};
 use syncline_protocol::ErrorCode;
+use syncline_store::MemoryLog;
 
 /// What a peer tells of a new text document.
 fn document(path: &str, number: u8) -> (Catalogue, Vec<Write>) {
@@ -97,4 +102,37 @@ async fn files_14_a_rule_that_makes_no_sense_is_told_and_the_others_hold() {
     std::fs::write(served.path("d.txt"), "not ignored\n").unwrap();
     eventually("d.txt is shared", || served.hub.document_at("d.txt").is_some()).await;
     assert!(served.hub.document_at("c.tmp").is_none());
+}
+
+/// The hub reads the file itself, which the watch tells of like of any reader.
+#[tokio::test(start_paused = true)]
+async fn files_14_the_rules_hold_while_their_file_is_away_and_are_read_once() {
+    let path = |name: &str| RelPath::parse(name).unwrap();
+    let folder = FakeFolder::new(Arc::new(AtomicU64::new(1)));
+    let rules = b"*.secret\n*.log\na{b\n";
+    folder.foreign_write_in_place(&path(".synclineignore"), rules).unwrap();
+    folder.foreign_write_in_place(&path("x.secret"), b"mine\n").unwrap();
+    let delay = Arc::new(|| Duration::from_millis(1));
+    let options = support::options(folder.clone(), &MemoryLog::new(), 1);
+    let hub = Hub::open_with(options, Workers::Simulated(delay)).await.unwrap();
+    let mut events = hub.events();
+    hub.scanned().await.unwrap();
+    // As vim does it, and as git does; each is away for longer than a look takes.
+    for _ in 0..2 {
+        folder.foreign_rename(&path(".synclineignore"), &path(".synclineignore~")).unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        folder.foreign_write_in_place(&path(".synclineignore"), rules).unwrap();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        folder.foreign_remove(&path(".synclineignore~")).unwrap();
+    }
+    let mut troubles = 0;
+    while let Ok(event) = events.try_recv() {
+        troubles += usize::from(matches!(event, HubEvent::Trouble { .. }));
+    }
+    assert_eq!(troubles, 1, "the rule that makes no sense, once");
+    assert!(hub.document_at("x.secret").is_none());
+    assert!(hub.document_at(".synclineignore").is_some());
+    folder.foreign_remove(&path(".synclineignore")).unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(hub.document_at("x.secret").is_some(), "without rules it is a file like any other");
 }

@@ -44,7 +44,12 @@ impl DocumentTask {
         let Some(lent) = self.lent.take() else { return };
         match (Arc::try_unwrap(lent), &mut self.loaded) {
             (Ok(document), Some(loaded)) => loaded.document = document,
-            _ => self.loaded = None,
+            _ => {
+                // What is known of the file may be newer than what the journal knows.
+                self.loaded = None;
+                self.file.forget();
+                self.hub.put_startup(self.id);
+            }
         }
     }
 }

@@ -162,10 +162,10 @@ impl DocumentTask {
                     .await
             }
             _ => {
-                let text = document.text();
-                let mut bytes: Vec<u8> = text.chunks().flat_map(str::bytes).take(splice.start).collect();
-                bytes.extend_from_slice(&splice.bytes);
-                bytes.extend(text.chunks().flat_map(str::bytes).skip(text.len_bytes() - splice.tail));
+                let held = document.text().to_one_string().into_bytes();
+                let tail = held.len().saturating_sub(splice.tail);
+                let (start, tail) = (held.get(..splice.start), held.get(tail..));
+                let bytes = [start.unwrap_or_default(), &splice.bytes, tail.unwrap_or_default()].concat();
                 self.found_text(path, bytes, hash, stat, wanted).await
             }
         }

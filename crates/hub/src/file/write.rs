@@ -20,9 +20,10 @@ use crate::mirror::{Candidate, Displaced, Evidence, Intent, Maker, OnDisk};
 impl DocumentTask {
     /// Writes what the document says into the file.
     pub(super) async fn write(&mut self, wanted: Wanted) -> Result<(), HubError> {
+        let began = Instant::now();
         let temporary = temporary_name(self.hub.random_u64());
         let ahead = self.write_ahead(&wanted, &temporary).await?;
-        let written = self.write_as(wanted, temporary.clone(), ahead).await;
+        let written = self.write_as(wanted, temporary.clone(), ahead, began).await;
         if ahead {
             // If that fails the next start does it.
             let _ = self.hub.on_disk(move |folder| folder.clear_ahead(Some(&temporary))).await;
@@ -49,13 +50,24 @@ impl DocumentTask {
         let (path, name) = (wanted.path.clone(), temporary.to_owned());
         let hash = self.hub.on_disk(move |folder| folder.write_ahead(&path, &bytes, &name)).await;
         self.take_text_back();
-        let Some(hash) = hash? else { return Ok(false) };
+        // Where it is not possible (no room in `.syncline`, no thread) the save itself may be.
+        let Ok(Some(hash)) = hash else { return Ok(false) };
+        if self.document().is_none() {
+            return Err(HubError::Closed);
+        }
         self.file.encoded = Some((version, wanted.form, hash));
         Ok(true)
     }
 
-    /// Writes under the name of a temporary; `ahead`: what is to be written is there already.
-    async fn write_as(&mut self, wanted: Wanted, temporary: String, ahead: bool) -> Result<(), HubError> {
+    /// Writes under the name of a temporary; `ahead`: what is to be written is there already. `began`: when the work
+    /// on this write began.
+    async fn write_as(
+        &mut self,
+        wanted: Wanted,
+        temporary: String,
+        ahead: bool,
+        began: Instant,
+    ) -> Result<(), HubError> {
         let Some((version, bytes, hash)) = self.bytes_wanted(&wanted).await? else {
             // A content that has not come yet.
             self.file.visited = false;
@@ -98,7 +110,6 @@ impl DocumentTask {
             Some(old) => Expect::File(old.hash),
         };
         let seen = self.file.seen;
-        let began = Instant::now();
         let (path, mode, shown) = (wanted.path.clone(), wanted.mode, temporary.clone());
         let file_bytes = match bytes {
             Some(bytes) => bytes,

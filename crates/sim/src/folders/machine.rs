@@ -101,7 +101,7 @@ impl Machine {
     /// The files in the folder.
     pub fn folder(&self) -> View {
         // What an editor left when the power went, and nobody shares.
-        let rules = IgnoreRules::load(&self.disk).ok();
+        let rules = IgnoreRules::load(&self.disk).ok().flatten();
         let ignored = |path: &_| rules.as_ref().is_some_and(|rules| rules.is_ignored(path, false));
         let files = self.disk.peek_all().into_iter().filter(|(path, _)| !ignored(path));
         let files =
