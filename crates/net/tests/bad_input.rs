@@ -235,7 +235,7 @@ async fn bad_json_is_one_error_and_no_change() {
         (r#"{"type":"update_request","content":"x"} trailing"#, "bad_message"),
         (r#"{"type":"update_request"}"#, "bad_message"),
         (r#"{"type":"delete_everything"}"#, "bad_message"),
-        (r#"{"type":"hello","mode":"edits"}"#, "unsupported"),
+        (r#"{"type":"hello","mode":"both"}"#, "unsupported"),
         (r#"{"type":"update_request","content":"x","base":"from the future"}"#, "bad_base"),
         (r#"{"type":"update_request","content":"x","document":"../x"}"#, "unknown_document"),
     ];

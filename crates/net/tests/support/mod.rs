@@ -143,8 +143,10 @@ impl Client {
 
     /// The next text message as JSON; `None` when the connection is closed.
     pub async fn next(&mut self) -> Option<serde_json::Value> {
+        // One for all: a ping is no answer.
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.ws.next()).await.expect("an answer in time");
+            let message = tokio::time::timeout_at(deadline, self.ws.next()).await.expect("an answer in time");
             match message {
                 Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
