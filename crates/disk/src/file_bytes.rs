@@ -121,22 +121,25 @@ impl fmt::Debug for FileBytes {
     }
 }
 
+/// Bytes cut somewhere, for tests.
+#[cfg(test)]
+pub(crate) struct Cut(pub Vec<Vec<u8>>);
+
+#[cfg(test)]
+impl Pieces for Cut {
+    fn len(&self) -> usize {
+        self.0.iter().map(Vec::len).sum()
+    }
+
+    fn pieces(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
+        Box::new(self.0.iter().map(Vec::as_slice))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ContentHash;
-
-    struct Cut(Vec<Vec<u8>>);
-
-    impl Pieces for Cut {
-        fn len(&self) -> usize {
-            self.0.iter().map(Vec::len).sum()
-        }
-
-        fn pieces(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
-            Box::new(self.0.iter().map(Vec::as_slice))
-        }
-    }
 
     #[test]
     fn the_same_bytes_in_whatever_pieces() {

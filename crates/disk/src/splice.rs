@@ -175,21 +175,9 @@ fn common_suffix(one: &[u8], other: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Pieces;
+    use crate::file_bytes::Cut;
     use proptest::prelude::*;
     use std::sync::Arc;
-
-    struct Cut(Vec<Vec<u8>>);
-
-    impl Pieces for Cut {
-        fn len(&self) -> usize {
-            self.0.iter().map(Vec::len).sum()
-        }
-
-        fn pieces(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
-            Box::new(self.0.iter().map(Vec::as_slice))
-        }
-    }
 
     fn splice(known: &[u8], piece: usize, file: &[u8], block: usize) -> Option<Splice> {
         let known = FileBytes::Pieces(Arc::new(Cut(known.chunks(piece).map(Vec::from).collect())));

@@ -6,13 +6,12 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use support::{eventually, serve};
-use syncline_disk::{FakeFolder, RelPath};
+use support::{eventually, path, serve, simulated};
+use syncline_disk::FakeFolder;
 use syncline_engine::AgentId;
 use syncline_engine::catalogue::{Catalogue, DocId, Field, Kind, Life, Write};
-use syncline_hub::{Hub, HubEvent, Party, Workers};
+use syncline_hub::{HubEvent, Party};
 use syncline_protocol::ErrorCode;
-use syncline_store::MemoryLog;
 
 /// What a peer tells of a new text document.
 fn document(path: &str, number: u8) -> (Catalogue, Vec<Write>) {
@@ -107,14 +106,11 @@ async fn files_14_a_rule_that_makes_no_sense_is_told_and_the_others_hold() {
 /// The hub reads the file itself, which the watch tells of like of any reader.
 #[tokio::test(start_paused = true)]
 async fn files_14_the_rules_hold_while_their_file_is_away_and_are_read_once() {
-    let path = |name: &str| RelPath::parse(name).unwrap();
     let folder = FakeFolder::new(Arc::new(AtomicU64::new(1)));
     let rules = b"*.secret\n*.log\na{b\n";
     folder.foreign_write_in_place(&path(".synclineignore"), rules).unwrap();
     folder.foreign_write_in_place(&path("x.secret"), b"mine\n").unwrap();
-    let delay = Arc::new(|| Duration::from_millis(1));
-    let options = support::options(folder.clone(), &MemoryLog::new(), 1);
-    let hub = Hub::open_with(options, Workers::Simulated(delay)).await.unwrap();
+    let hub = simulated(&folder).await;
     let mut events = hub.events();
     hub.scanned().await.unwrap();
     // As vim does it, and as git does; each is away for longer than a look takes.

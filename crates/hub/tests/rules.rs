@@ -8,13 +8,12 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use support::{Served, eventually, exchange, options, serve, serve_as, session, shows};
-use syncline_disk::{FakeFolder, RelPath};
+use support::{Served, eventually, path, serve, serve_as, session, shows, simulated};
+use syncline_disk::FakeFolder;
 use syncline_engine::catalogue::{Catalogue, Field};
 use syncline_engine::{AgentId, Change, Document, EventId};
-use syncline_hub::{Hub, HubEvent, Workers};
+use syncline_hub::{Hub, HubEvent};
 use syncline_protocol::replica::Have;
-use syncline_store::MemoryLog;
 
 const OLD: &str = "one\ntwo\nthree\nfour\n";
 
@@ -62,19 +61,9 @@ async fn rules_11_what_is_not_durable_is_seen_by_nobody() {
     eventually("the next is in the file", || served.read("notes.txt") == OLD.replace("two", "TWO")).await;
 }
 
-/// Exchanges until both folders hold the same.
+/// Exchanges until both folders hold the same text under this name.
 async fn together(one: &Served, other: &Served, path: &str) -> String {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    loop {
-        exchange(&one.hub, &other.hub).await;
-        let settled = one.hub.unsettled() + other.hub.unsettled() == 0;
-        let (a, b) = (one.read(path), other.read(path));
-        if settled && a == b && one.hub.catalogue_vector() == other.hub.catalogue_vector() {
-            return a;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{a:?} {b:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    support::together(&one.hub, &other.hub, || [one.read(path), other.read(path)]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,19 +99,6 @@ async fn files_5_rules_13_two_histories_of_one_path_are_joined_by_text_once() {
     }
 }
 
-/// A hub on a disk in memory, in a time that only passes when all wait.
-async fn simulated(folder: &FakeFolder) -> Hub {
-    let delay = Arc::new(|| Duration::from_millis(1));
-    let options = options(folder.clone(), &MemoryLog::new(), 1);
-    let hub = Hub::open_with(options, Workers::Simulated(delay)).await.unwrap();
-    hub.scanned().await.unwrap();
-    hub
-}
-
-fn path(name: &str) -> RelPath {
-    RelPath::parse(name).unwrap()
-}
-
 /// What the hub told of so far, by kind and path.
 fn told(events: &mut tokio::sync::broadcast::Receiver<HubEvent>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
@@ -144,6 +120,7 @@ async fn files_2_a_file_that_is_short_for_a_moment_is_not_believed_and_one_that_
     let long = OLD.repeat(10);
     folder.foreign_write_in_place(&path("f.txt"), long.as_bytes()).unwrap();
     let hub = simulated(&folder).await;
+    hub.scanned().await.unwrap();
     let mut events = hub.events();
     // Closed in between: only the time tells that it is not finished.
     folder.foreign_write_in_place(&path("f.txt"), b"one\n").unwrap();
@@ -161,6 +138,7 @@ async fn files_2_a_file_that_is_short_for_a_moment_is_not_believed_and_one_that_
 async fn files_14_a_file_that_is_gone_again_at_once_is_never_told_of() {
     let folder = FakeFolder::new(Arc::new(AtomicU64::new(1)));
     let hub = simulated(&folder).await;
+    hub.scanned().await.unwrap();
     let mut events = hub.events();
     // vim tries whether it may write here.
     folder.foreign_write_in_place(&path("4913"), b"").unwrap();
@@ -182,6 +160,7 @@ async fn files_17_a_rename_to_the_name_of_a_file_that_is_not_entered_yet_keeps_b
         let folder = FakeFolder::new(Arc::new(AtomicU64::new(1)));
         folder.foreign_write_in_place(&path("a.txt"), OLD.as_bytes()).unwrap();
         let hub = simulated(&folder).await;
+        hub.scanned().await.unwrap();
         let doc = hub.document_at("a.txt").unwrap();
         let (known, vector) = hub.catalogue_since(&BTreeMap::new());
         let mut peer = Catalogue::new();

@@ -6,14 +6,10 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use support::{eventually, exchange, options};
-use syncline_disk::{FakeFolder, RelPath};
+use support::{eventually, exchange, options, path};
+use syncline_disk::FakeFolder;
 use syncline_hub::{Hub, HubEvent};
 use syncline_store::MemoryLog;
-
-fn path(text: &str) -> RelPath {
-    RelPath::parse(text).unwrap()
-}
 
 /// A hub on a disk in memory that takes `A` for `a`, if it `folds`.
 async fn hub(folder: &FakeFolder, folds: bool, seed: u64) -> Hub {
@@ -38,17 +34,7 @@ fn texts(folder: &FakeFolder) -> BTreeMap<String, String> {
 
 /// Exchanges until both folders hold the same files; gives them.
 async fn together(one: (&Hub, &FakeFolder), other: (&Hub, &FakeFolder)) -> BTreeMap<String, String> {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
-    loop {
-        exchange(one.0, other.0).await;
-        let settled = one.0.unsettled() + other.0.unsettled() == 0;
-        if settled && texts(one.1) == texts(other.1) && one.0.catalogue_vector() == other.0.catalogue_vector()
-        {
-            return texts(one.1);
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{:?} {:?}", texts(one.1), texts(other.1));
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    support::together(one.0, other.0, || [texts(one.1), texts(other.1)]).await
 }
 
 /// The next rename; nothing may be created, deleted or parted before it.

@@ -28,14 +28,18 @@ impl DocumentTask {
         let reading = self.hub.on_disk(move |folder| folder.read(&read, MAX_DOCUMENT_BYTES as u64)).await?;
         let wanted = self.wanted().filter(|wanted| wanted.kind == Kind::Text);
         let Some(document) = self.document() else { return Err(HubError::Closed) };
-        let (Some(wanted), Reading::Stable { bytes, stat, .. }) = (wanted, reading) else {
-            // Somebody is writing it, or it is not to be joined with a text: it stays, and so does ours.
-            self.file.write_at = self.hub.uptime() + RETRY;
-            self.file.visited = true;
-            return Ok(());
+        let text = match reading {
+            Reading::Stable { bytes, stat, .. } => {
+                let hash = ContentHash::of(&bytes);
+                match syncline_disk::decode(bytes) {
+                    Decoded::Text { text, form } => Some((text, form, hash, stat)),
+                    Decoded::Opaque(_) => None,
+                }
+            }
+            _ => None,
         };
-        let hash = ContentHash::of(&bytes);
-        let Decoded::Text { text, form } = syncline_disk::decode(bytes) else {
+        let (Some(wanted), Some((text, form, hash, stat))) = (wanted, text) else {
+            // Somebody is writing it, or it is not to be joined with a text: it stays, and so does ours.
             self.file.write_at = self.hub.uptime() + RETRY;
             self.file.visited = true;
             return Ok(());
@@ -49,8 +53,8 @@ impl DocumentTask {
             self.enter_union(path, ours, text, hash, stat).await?;
         }
         let (expect, temporary) = (Expect::File(old.hash), temporary_name(self.hub.random_u64()));
-        let (from, name) = (old.path.clone(), temporary.clone());
-        match self.hub.on_disk(move |folder| folder.remove(&from, &expect, &name)).await? {
+        let from = old.path.clone();
+        match self.hub.on_disk(move |folder| folder.remove(&from, &expect, &temporary)).await? {
             Removed::Done { displaced: Some(id) } | Removed::Raced { displaced: id, .. } => {
                 self.file.displaced.push(Displaced { id, version: old.version, hash: old.hash });
                 self.file.settle_at = self.hub.uptime() + SETTLE_EVERY;

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use syncline_disk::{Folder, RealFolder, RealOptions};
-use syncline_hub::{Hub, Options, Party, TextSession};
+use syncline_disk::{FakeFolder, Folder, RealFolder, RealOptions, RelPath};
+use syncline_hub::{Hub, Options, Party, TextSession, Workers};
 use syncline_store::{Log, MemoryLog};
 
 pub struct Served {
@@ -115,6 +115,37 @@ pub async fn exchange(one: &Hub, other: &Hub) {
             to.merge_events(doc, batch).await.unwrap();
         }
     }
+}
+
+/// Exchanges until both hubs rest and what their folders hold (`held`) is the same; gives it.
+pub async fn together<T: PartialEq + std::fmt::Debug>(
+    one: &Hub,
+    other: &Hub,
+    held: impl Fn() -> [T; 2],
+) -> T {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        exchange(one, other).await;
+        let settled = one.unsettled() + other.unsettled() == 0;
+        let [here, there] = held();
+        if settled && here == there && one.catalogue_vector() == other.catalogue_vector() {
+            return here;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{here:?} {there:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A hub on a disk in memory, in a time that only passes when all wait.
+pub async fn simulated(folder: &FakeFolder) -> Hub {
+    let delay = Arc::new(|| Duration::from_millis(1));
+    let options = options(folder.clone(), &MemoryLog::new(), 1);
+    Hub::open_with(options, Workers::Simulated(delay)).await.unwrap()
+}
+
+/// A path that is one.
+pub fn path(name: &str) -> RelPath {
+    RelPath::parse(name).unwrap()
 }
 
 /// Polls until a condition holds; panics with `what` after ten seconds.
