@@ -5,6 +5,7 @@
 
 mod displaced;
 mod enter;
+mod found;
 mod gone;
 mod look;
 mod session;
