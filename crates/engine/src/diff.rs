@@ -18,8 +18,8 @@ pub use rope::{Window, diff_text};
 /// it would take longer than it is worth.
 const WORD_BUDGET: usize = 64 << 10;
 
-/// Up to so many lines on either side of a hunk, all pairs of lines are compared.
-const PAIRED_LINES: usize = 64;
+/// A hunk with at most so many pairs of lines has all of them compared: 64 lines by 64, or one by 4096.
+const PAIRED_LINES: usize = 64 * 64;
 
 /// Lines that have less than this in common (in percent) are different lines, not one that was changed.
 const ALIKE: u32 = 50;
@@ -199,12 +199,11 @@ fn compare_hunk(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &mu
     }
     let old_line = |index: usize| old_lines[index]..old_lines[index + 1];
     let new_line = |index: usize| new_lines[index]..new_lines[index + 1];
-    let pairs = if count_a.max(count_b) > PAIRED_LINES {
-        // Too many to try all pairs: line by line if a formatter went over them, otherwise in order.
-        let shift = if count_a == count_b { count_a } else { 0 };
-        (0..shift).filter(|&i| alike(&old[old_line(i)], &new[new_line(i)]) >= ALIKE).map(|i| (i, i)).collect()
+    let likeness = |i: usize, j: usize| alike(&old[old_line(i)], &new[new_line(j)]);
+    let pairs = if count_a.saturating_mul(count_b) > PAIRED_LINES {
+        pair_ends(count_a, count_b, likeness)
     } else {
-        pair_lines(count_a, count_b, |i, j| alike(&old[old_line(i)], &new[new_line(j)]))
+        pair_lines(count_a, count_b, likeness)
     };
     let (mut at_a, mut at_b) = (0, 0);
     for (i, j) in pairs {
@@ -216,9 +215,39 @@ fn compare_hunk(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &mu
 }
 
 fn push_unless_empty(a: Range<usize>, b: Range<usize>, out: &mut Vec<Change>) {
-    if !(a.is_empty() && b.is_empty()) {
-        out.push((a, b));
+    if a.is_empty() && b.is_empty() {
+        return;
     }
+    match out.last_mut() {
+        // The end of a line that was added to, and the lines behind it: put in as one piece.
+        Some((before, after))
+            if a.is_empty()
+                && before.start == before.end
+                && before.end == a.start
+                && after.end == b.start =>
+        {
+            after.end = b.end;
+        }
+        _ => out.push((a, b)),
+    }
+}
+
+/// The pairs (ascending in both) where there are too many lines to try all: at either end for as long as they
+/// are alike (lines were put before or after one that was changed too), and between them line by line if there
+/// are as many (a formatter went over them).
+fn pair_ends(count_a: usize, count_b: usize, alike: impl Fn(usize, usize) -> u32) -> Vec<(usize, usize)> {
+    let least = count_a.min(count_b);
+    let head = (0..least).take_while(|&i| alike(i, i) >= ALIKE).count();
+    let from_end = |i: usize| (count_a - 1 - i, count_b - 1 - i);
+    let is_tail = |&i: &usize| {
+        let (a, b) = from_end(i);
+        alike(a, b) >= ALIKE
+    };
+    let tail = (0..least - head).take_while(is_tail).count();
+    let between = if count_a == count_b { head..least - tail } else { head..head };
+    let alike_between = between.filter(|&i| alike(i, i) >= ALIKE).map(|i| (i, i));
+    let heads = (0..head).map(|i| (i, i));
+    heads.chain(alike_between).chain((0..tail).rev().map(from_end)).collect()
 }
 
 /// The pairs (ascending in both) whose likeness adds up to the most.
@@ -410,6 +439,28 @@ mod tests {
         ];
         for (old, new, expected) in cases {
             assert_eq!(diff(old, new), expected, "{old:?} -> {new:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_added_to_before_many_new_ones_is_not_replaced() {
+        for count in [3, 70, 4000, 5000] {
+            let filler = |end: &str| (0..count).map(|n| format!("filler {n}{end}")).collect::<String>();
+            // An unterminated last line, and text behind it.
+            let (old, new) = ("one\n mk13 ", format!("one\n mk13 {}", filler("\n")));
+            assert_eq!(diff(old, &new), [Edit::insert(10, filler("\n"))], "{count}");
+            // Lines put before one that is changed at its end, and the last without a line end.
+            let new = format!("{}one of all\n mk13 ", filler("\n"));
+            assert_eq!(
+                diff(old, &new),
+                [Edit::insert(0, filler("\n")), Edit::insert(3, " of all")],
+                "{count}"
+            );
+            // Most of them go.
+            let old = format!("one\n{}two is here\n", filler(" of old\n"));
+            let taken = old.chars().count() - "one\ntwo is here\n".len();
+            let expected = [Edit::delete(4..4 + taken), Edit::insert(8 + taken, "now ")];
+            assert_eq!(diff(&old, "one\ntwo now is here\n"), expected, "{count}");
         }
     }
 

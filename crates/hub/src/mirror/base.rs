@@ -462,6 +462,16 @@ mod tests {
     }
 
     #[test]
+    fn many_lines_behind_a_word_of_somebody_elses() {
+        // The word ends the file, without a line end; what is put behind it is far more than it.
+        let word = format!("{OLD} word ");
+        let held = [(OLD, Other, Read), (word.as_str(), Us, Read)];
+        let filler: String = (0..4000).map(|number| format!("filler {number}\n")).collect();
+        assert_eq!(infer(&held, &format!("{word}{filler}"), |_| {}), (1, true, Why::LeastChange));
+        assert_eq!(infer(&held, &format!("{OLD}{filler}"), |_| {}), (0, true, Why::Stale));
+    }
+
+    #[test]
     fn an_editor_that_never_reloads_saves_again_and_again() {
         let first = "one\ntwo\nthree\nfour, a\n";
         let merged = "one\ntwo, changed by B\nthree\nfour, a\n";
