@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use syncline_disk::{Folder, RealFolder, RealOptions, RelPath, STATE_DIR};
-use syncline_hub::{Founding, Hub, Options, Policy};
+use syncline_hub::{Founding, Hub, LARGE_TEXT, Options, Policy};
 use syncline_protocol::Token;
 use syncline_store::{FolderLock, Log, Opener, SqliteLog};
 
@@ -107,6 +107,7 @@ impl StateDir {
             joined: opened.joined,
             founding: opened.founding,
             policy: opened.policy,
+            large_text: LARGE_TEXT,
             seed: u64::from_le_bytes(seed),
             clock: Arc::new(report::now_ms),
             author: opened.author.unwrap_or_else(machine_name),

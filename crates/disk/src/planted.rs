@@ -29,11 +29,15 @@ pub enum Planted {
     KeptAfterFailure,
     /// A file that differs at the start is taken for what the journal says.
     UnreadAtStart,
+    /// What is written ahead of a save is not synced.
+    AheadWithoutSync,
+    /// What changed in a large text counts as made from what the document says now.
+    UnjudgedWindow,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 13] = [
+    pub const ALL: [Planted; 15] = [
         Planted::AcknowledgedFirst,
         Planted::DroppedEdit,
         Planted::EnteredTwice,
@@ -47,6 +51,8 @@ impl Planted {
         Planted::DeletionWins,
         Planted::KeptAfterFailure,
         Planted::UnreadAtStart,
+        Planted::AheadWithoutSync,
+        Planted::UnjudgedWindow,
     ];
 }
 

@@ -20,7 +20,6 @@ use syncline_engine::{Document, Version};
 use syncline_store::Record;
 
 use crate::document::DocumentTask;
-use crate::document::lent::is_lent;
 use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::mirror::OnDisk;

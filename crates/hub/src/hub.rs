@@ -63,6 +63,9 @@ pub struct Options {
     pub founding: Option<Founding>,
     /// What is done about changes that two users made at one place without knowing of each other's.
     pub policy: Policy,
+    /// From how many bytes on a text is large: read, compared and written without a copy of it in memory. Usually
+    /// [`LARGE_TEXT`](crate::LARGE_TEXT).
+    pub large_text: usize,
     /// Where random numbers start: agents, document ids, temporaries' names.
     pub seed: u64,
     /// Milliseconds since 1970.
@@ -86,6 +89,8 @@ pub(crate) struct Inner {
     /// Whether this hub makes one of two documents at one path: one hub of all that are connected does.
     resolves: AtomicBool,
     pub policy: Policy,
+    /// From how many bytes on a text is large.
+    pub large_text: usize,
     /// The files here are not deleted but written again.
     pub keeps_files: bool,
     pub author: Arc<str>,
@@ -194,7 +199,19 @@ impl Hub {
     /// # Errors
     /// As [`Hub::open`].
     pub async fn open_with(options: Options, workers: Workers) -> Result<Hub, HubError> {
-        let Options { folder, mut log, only, name, joined, founding, policy, seed, clock, author } = options;
+        let Options {
+            folder,
+            mut log,
+            only,
+            name,
+            joined,
+            founding,
+            policy,
+            large_text,
+            seed,
+            clock,
+            author,
+        } = options;
         let mut random = fastrand::Rng::with_seed(seed);
         let mut first = log()?;
         if let Some(founding) = &founding {
@@ -252,6 +269,7 @@ impl Hub {
             only,
             resolves: AtomicBool::new(!joined),
             policy,
+            large_text,
             keeps_files: founding.is_some(),
             author: author.into(),
             name,

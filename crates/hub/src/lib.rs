@@ -26,6 +26,7 @@ mod text_session;
 mod twins;
 mod workers;
 
+pub use document::lent::LARGE_TEXT;
 pub use error::HubError;
 pub use event::HubEvent;
 pub use feed::{Change, ChangeFeed};

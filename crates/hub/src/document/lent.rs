@@ -8,13 +8,8 @@ use syncline_engine::catalogue::Form;
 
 use super::DocumentTask;
 
-/// From this length on, in bytes. Smaller texts are kept as candidates anyway.
-const LENT_BYTES: usize = 4 << 20;
-
-/// Whether a document's file holds just the bytes of its text, and they are many.
-pub(crate) fn is_lent(document: &Document, form: Form) -> bool {
-    form == Form::default() && document.text().len_bytes() > LENT_BYTES
-}
+/// The usual length, in bytes, from which a text is large. Smaller texts are kept as candidates anyway.
+pub const LARGE_TEXT: usize = 4 << 20;
 
 /// The text of a document, as bytes.
 struct LentText(Arc<Document>);
@@ -30,6 +25,11 @@ impl Pieces for LentText {
 }
 
 impl DocumentTask {
+    /// Whether a document's file holds just the bytes of its text, and they are many.
+    pub fn is_lent(&self, document: &Document, form: Form) -> bool {
+        form == Form::default() && document.text().len_bytes() > self.hub.0.large_text
+    }
+
     /// Gives the text away to be written. Until [`DocumentTask::take_text_back`] the task has an empty document
     /// and must do nothing else. `None` when the document is not in memory.
     pub fn lend_text(&mut self) -> Option<FileBytes> {

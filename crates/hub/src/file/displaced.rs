@@ -5,14 +5,14 @@ use syncline_disk::{ContentHash, Decoded, RelPath, Settled};
 use syncline_engine::diff;
 use syncline_store::Record;
 
-use super::enter::{describe, judge};
+use super::enter::{Origin, describe, judge};
 use super::session::*;
 use super::torn::{torn_edits, whole_part};
 use super::*;
 use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
-use crate::mirror::{Base, Candidate, Displaced, Maker, Why};
+use crate::mirror::{Candidate, Displaced, Maker, without_known};
 
 impl DocumentTask {
     /// Looks whether a displaced inode is quiet, and enters what was written to it since.
@@ -131,22 +131,26 @@ impl DocumentTask {
             let candidates = self.file.candidates.up_to(displaced.hash);
             let Some(document) = self.document() else { return Err(HubError::Closed) };
             let text: Arc<String> = text.into();
-            let (base, version, before) =
-                judge(&candidates, document, &text, false, false).unwrap_or_else(|| {
-                    let base = Base { index: 0, edit: true, why: Why::Newest };
-                    (base, displaced.version.clone(), None)
-                });
+            let Origin { base, version, before, held } = judge(&candidates, document, &text, false, false)
+                .unwrap_or_else(|| Origin::newest(displaced.version.clone()));
             why = describe(base.why);
             if base.edit {
                 let before = match before {
                     Some(before) => before,
                     None => document.string_at(&version).into(),
                 };
-                let edits = if torn { torn_edits(&before, &text) } else { diff(&before, &text) };
+                let all = if torn { torn_edits(&before, &text) } else { diff(&before, &text) };
+                let edits = match held {
+                    Some(held) => without_known(all.clone(), &diff(&before, &held)),
+                    None => all.clone(),
+                };
                 changes = edits.len();
                 let loaded = self.load().await?;
                 let version = loaded.enter_save(&hub, &version, &edits, &meta)?;
-                let mut candidate = Candidate::new_hashed(version, hash, Maker::Other).with_text(text);
+                let mut candidate = Candidate::new_hashed(version, hash, Maker::Other);
+                if edits == all {
+                    candidate = candidate.with_text(text);
+                }
                 candidate.base = Some(ContentHash::of(before.as_bytes()));
                 self.file.candidates.push_after(displaced.hash, candidate);
             }

@@ -12,7 +12,7 @@ use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::mirror::{
-    Base, Candidate, FoundSave, Maker, Texts, Why, base_without_text, infer_base, union_edits,
+    Base, Candidate, FoundSave, Maker, Texts, Why, base_without_text, infer_base, union_edits, without_known,
 };
 
 /// The text that somebody saved.
@@ -54,6 +54,12 @@ impl DocumentTask {
         // Of a large text only the lines that changed are needed, if what they are a change of is beyond doubt.
         let shown = candidates.newest().is_some_and(|newest| newest.version == now_version);
         let certain = base_without_text(candidates.all(), repeated, git).filter(|_| shown && named);
+        let certain = match candidates.all().len().checked_sub(1) {
+            Some(index) if planted(Planted::UnjudgedWindow) => {
+                Some(Base { index, edit: true, why: Why::Newest })
+            }
+            _ => certain,
+        };
         let (base, version, edits, text) = match (text, certain) {
             (SavedText::Window(window), Some(base)) => (base, now_version.clone(), window.diff(), None),
             (text, _) => {
@@ -61,9 +67,8 @@ impl DocumentTask {
                     SavedText::Whole(text) => text,
                     SavedText::Window(window) => Arc::new(window.whole(document.text())),
                 };
-                let newest = || (Base { index: 0, edit: true, why: Why::Newest }, now_version.clone(), None);
-                let (base, version, base_text) = if let Some(version) = known_base {
-                    (newest().0, version, None)
+                let judged = if let Some(version) = known_base {
+                    Origin::newest(version)
                 } else if candidates.all().is_empty() {
                     // A file that was there before the document came: joined by text, nothing taken out.
                     let ours: Arc<String> = Arc::new(document.text().to_one_string());
@@ -73,13 +78,23 @@ impl DocumentTask {
                         [.., newest] if planted(Planted::AlwaysNewest) => std::slice::from_ref(newest),
                         all => all,
                     };
-                    judge(from, document, &text, repeated, git).unwrap_or_else(newest)
+                    judge(from, document, &text, repeated, git)
+                        .unwrap_or_else(|| Origin::newest(now_version.clone()))
                 };
-                let edits = match base.edit {
-                    true => changes(document, &version, base_text.as_deref().map(String::as_str), &text),
+                let Origin { base, version, before, held } = judged;
+                let before = before.as_deref().map(String::as_str);
+                let mut edits = match base.edit {
+                    true => changes(document, &version, before, &text),
                     false => Vec::new(),
                 };
-                (base, version, edits, Some(text))
+                let mut text = Some(text);
+                if let (Some(before), Some(held)) = (before, held) {
+                    let all = edits.clone();
+                    edits = without_known(edits, &diff(before, &held));
+                    // What was left out is not in the version that is recorded: its text is no longer the file's.
+                    text = text.filter(|_| edits == all);
+                }
+                (base, version, edits, text)
             }
         };
         let base_hash = candidates.all().get(base.index).filter(|_| named).map(|candidate| candidate.hash);
@@ -175,15 +190,33 @@ pub(super) fn changes(
     }
 }
 
-/// The base of a save, its version, and its text if it is at hand or was needed; texts are replayed when the
-/// decision asks for them. `None` when there is no candidate.
+/// What a save was found to be made from.
+pub(super) struct Origin {
+    pub base: Base,
+    /// The version of the base.
+    pub version: Version,
+    /// The text of the base, if it is at hand or was needed.
+    pub before: Option<Arc<String>>,
+    /// Of a save that was made from an older version: what the file held.
+    pub held: Option<Arc<String>>,
+}
+
+impl Origin {
+    /// Nothing is known of the file but that it is to be a change of this version.
+    pub fn newest(version: Version) -> Origin {
+        let base = Base { index: 0, edit: true, why: Why::Newest };
+        Origin { base, version, before: None, held: None }
+    }
+}
+
+/// The base of a save. Texts are replayed when the decision asks for them. `None` when there is no candidate.
 pub(super) fn judge(
     candidates: &[Candidate],
     document: &Document,
     text: &str,
     repeated: bool,
     git: bool,
-) -> Option<(Base, Version, Option<Arc<String>>)> {
+) -> Option<Origin> {
     let texts = Texts::new(candidates.len(), |index| match candidates[index].text() {
         Some(text) => Some(text.clone()),
         None => Some(document.string_at(&candidates[index].version).into()),
@@ -194,8 +227,10 @@ pub(super) fn judge(
     let base =
         infer_base(&FoundSave { candidates, texts: &texts, includes: &includes, text, repeated, git })?;
     let candidate = candidates.get(base.index)?;
-    let text = texts.known(base.index).or(candidate.text()).cloned();
-    Some((base, candidate.version.clone(), text))
+    let before = texts.known(base.index).or(candidate.text()).cloned();
+    let held = candidates.len().checked_sub(1).filter(|_| base.why == Why::Stale);
+    let held = held.and_then(|newest| texts.get(newest)).cloned();
+    Some(Origin { base, version: candidate.version.clone(), before, held })
 }
 
 pub(super) fn describe(why: Why) -> &'static str {

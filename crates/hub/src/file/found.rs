@@ -9,12 +9,12 @@ use syncline_store::Record;
 
 use super::enter::{FoundFile, SavedText};
 use super::session::*;
-use super::torn::{torn_base, whole_part};
+use super::torn::{put_in, torn_base, whole_part};
 use super::*;
 use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
-use crate::mirror::{Candidate, Maker};
+use crate::mirror::{Candidate, Maker, OnDisk};
 
 impl DocumentTask {
     /// A large file that stood still was read, and is little else than the document's text, which it held.
@@ -195,7 +195,8 @@ impl DocumentTask {
     }
 
     /// A file that changed shortly before, or while, the machine went down: what is missing at its end is not
-    /// believed. The bytes are kept as they were found.
+    /// believed, and nothing that is missing where nobody touched it since it was last looked at. The bytes are kept
+    /// as they were found.
     async fn found_after_power_cut(
         &mut self,
         path: RelPath,
@@ -235,9 +236,16 @@ impl DocumentTask {
             candidates.all().iter().map(|each| (each.version.clone(), text_of(each))).collect();
         versions.push((document.version().clone(), document.text().to_one_string().into()));
         let texts = versions.iter().enumerate().map(|(index, (_, text))| (index, text.as_str()));
-        let Some((index, edits)) = torn_base(texts, &text) else { return Err(HubError::Closed) };
+        let Some((index, mut edits)) = torn_base(texts, &text) else { return Err(HubError::Closed) };
         let (version, before) = &versions[index];
-        if whole.len() == bytes.len() && edits == diff(before, &text) {
+        // No program can set the time of a change back: an older content of the same inode is what the disk had kept.
+        let untouched =
+            |on_disk: &OnDisk| on_disk.stat.same_inode(&stat) && stat.ctime_ns <= on_disk.stat.ctime_ns;
+        let untouched = self.file.on_disk.as_ref().is_some_and(untouched);
+        if untouched {
+            // The clock may have been wrong since the start: what is there and was not is entered all the same.
+            edits = put_in(edits);
+        } else if whole.len() == bytes.len() && edits == diff(before, &text) {
             // Nothing is missing: a save like any other.
             return self
                 .enter(FoundFile { path, form, hash, stat, wanted }, SavedText::Whole(text.into()), None)

@@ -8,7 +8,6 @@ use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
 use super::enter::{FoundFile, SavedText};
 use super::session::*;
 use crate::document::DocumentTask;
-use crate::document::lent::is_lent;
 use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::folder::FolderCommand;
@@ -113,7 +112,7 @@ impl DocumentTask {
             let (on_disk, encoded) = (self.file.on_disk.as_ref()?, self.file.encoded.as_ref()?);
             let (version, form, hash) = encoded;
             let same = on_disk.hash == *hash && on_disk.version == *version && version == document.version();
-            Some(same && is_lent(document, *form) && !self.hub.is_startup(self.id))
+            Some(same && self.is_lent(document, *form) && !self.hub.is_startup(self.id))
         };
         if !self.document().and_then(shows).unwrap_or(false) {
             return self.hub.on_disk(move |folder| folder.read(&path, limit)).await.map(Compared::Read);

@@ -52,6 +52,12 @@ pub(super) fn torn_base<'a>(
     edits.min_by_key(|(index, edits)| (cost(edits), usize::MAX - index))
 }
 
+/// What edits put in, without what they take out.
+pub(super) fn put_in(edits: Vec<Edit>) -> Vec<Edit> {
+    let inserts = edits.into_iter().map(|edit| Edit::insert(edit.range.end, edit.insert));
+    inserts.filter(|edit| !edit.is_empty()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

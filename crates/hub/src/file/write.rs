@@ -43,7 +43,7 @@ impl DocumentTask {
             .is_some_and(|old| old.stat.kind == FileKind::File && old.stat.links == 1);
         let known =
             self.file.encoded.as_ref().is_some_and(|(of, form, _)| (of, form) == (&version, &wanted.form));
-        if wanted.kind != Kind::Text || !replaces || known || !is_lent(document, wanted.form) {
+        if wanted.kind != Kind::Text || !replaces || known || !self.is_lent(document, wanted.form) {
             return Ok(false);
         }
         let bytes = self.lend_text().ok_or(HubError::Closed)?;
@@ -220,7 +220,7 @@ impl DocumentTask {
     ) -> Result<Option<(Version, Option<FileBytes>, ContentHash)>, HubError> {
         let Some(document) = self.document() else { return Err(HubError::Closed) };
         let version = document.version().clone();
-        if wanted.kind == Kind::Text && is_lent(document, wanted.form) {
+        if wanted.kind == Kind::Text && self.is_lent(document, wanted.form) {
             let hash = match &self.file.encoded {
                 Some((of, form, hash)) if (of, form) == (&version, &wanted.form) => *hash,
                 _ => hash_of(document, wanted.form),

@@ -3,6 +3,7 @@
 mod base;
 mod candidates;
 mod file_state;
+mod known;
 mod union;
 
 pub use base::{Base, Save as FoundSave, Texts, Why, base_without_text, infer_base};
@@ -10,4 +11,5 @@ pub use candidates::{Candidate, Candidates, Evidence, MAX_CANDIDATES, Maker};
 pub use file_state::{
     Displaced, FileState, Intent, OnDisk, displaced_of, held_in_state, place_of, target_of, temporary_of,
 };
+pub use known::without_known;
 pub use union::union_edits;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use syncline_disk::{FakeFolder, Folder, RealFolder, RealOptions, RelPath};
-use syncline_hub::{Hub, Options, Party, TextSession, Workers};
+use syncline_hub::{Hub, LARGE_TEXT, Options, Party, TextSession, Workers};
 use syncline_store::{Log, MemoryLog};
 
 pub struct Served {
@@ -56,6 +56,7 @@ pub fn options(folder: impl Folder + 'static, log: &MemoryLog, seed: u64) -> Opt
         joined: false,
         founding: None,
         policy: syncline_hub::Policy::Merge,
+        large_text: LARGE_TEXT,
         seed,
         clock: Arc::new(|| 1_000_000),
         author: "tester".into(),

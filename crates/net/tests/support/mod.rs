@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use syncline_disk::{RealFolder, RealOptions};
-use syncline_hub::{Hub, Options, Party};
+use syncline_hub::{Hub, LARGE_TEXT, Options, Party};
 use syncline_net::{Access, Entrance, NetError, serve, serve_lines};
 use syncline_protocol::{JoinLink, Token};
 use syncline_store::{Log, MemoryLog};
@@ -51,6 +51,7 @@ pub async fn keep(files: &[(&str, &str)], joined: bool, seed: u64) -> Kept {
         joined,
         founding: None,
         policy: syncline_hub::Policy::Merge,
+        large_text: LARGE_TEXT,
         seed,
         clock: Arc::new(|| 1_000_000),
         author: "tester".into(),

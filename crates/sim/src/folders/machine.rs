@@ -59,8 +59,9 @@ impl Machine {
         running.filter(|running| !running.process.is_killed())
     }
 
-    /// Starts a hub. Calls to the disk and the journal pause up to `slowness` ms.
-    pub async fn start(&self, seed: u64, slowness: u64) -> Result<Hub, HubError> {
+    /// Starts a hub, for which texts are large from so many bytes on. Calls to the disk and the journal pause up to
+    /// `slowness` ms.
+    pub async fn start(&self, seed: u64, slowness: u64, large_text: usize) -> Result<Hub, HubError> {
         let process = self.disk.process();
         let fenced = Fenced { log: self.log.clone(), process: process.clone() };
         let clock = self.clock.clone();
@@ -72,6 +73,7 @@ impl Machine {
             joined: self.number > 0,
             founding: None,
             policy: Default::default(),
+            large_text,
             seed,
             clock: Arc::new(move || clock.load(Ordering::SeqCst) / 1_000_000),
             author: format!("machine {}", self.number),

@@ -15,6 +15,9 @@ pub struct FolderPlan {
     pub files: usize,
     /// The longest pause before and after a call of a hub's workers, in milliseconds.
     pub slowness: u64,
+    /// From how many bytes on the hubs treat a text as a large one.
+    #[serde(default = "usual_large_text")]
+    pub large_text: usize,
     /// How long a message is under way: at least and at most, in milliseconds.
     pub latency: (u64, u64),
     /// What happens, in order of time.
@@ -148,13 +151,20 @@ impl FolderPlan {
             acts.push(Planned { at: rng.u64(0..=span), machine, seed: rng.u64(..), act });
         }
         acts.sort_by_key(|planned| planned.at);
-        FolderPlan { seed, machines, files: rng.usize(1..=3), slowness: rng.u64(1..=8), latency, acts }
+        let (files, slowness) = (rng.usize(1..=3), rng.u64(1..=8));
+        // The texts here are short: in half of the worlds some of them are large all the same.
+        let large_text = if rng.bool() { rng.usize(0..=600) } else { usual_large_text() };
+        FolderPlan { seed, machines, files, slowness, large_text, latency, acts }
     }
 
     /// When the last act begins, in milliseconds.
     pub fn end(&self) -> u64 {
         self.acts.last().map_or(0, |planned| planned.at)
     }
+}
+
+fn usual_large_text() -> usize {
+    syncline_hub::LARGE_TEXT
 }
 
 fn draw_act(rng: &mut fastrand::Rng) -> Act {
@@ -187,10 +197,11 @@ fn draw_act(rng: &mut fastrand::Rng) -> Act {
 
 impl fmt::Display for FolderPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let FolderPlan { seed, machines, files, slowness, latency, acts } = self;
+        let FolderPlan { seed, machines, files, slowness, large_text, latency, acts } = self;
         writeln!(
             f,
-            "seed {seed}: {machines} machines, {files} files, calls up to {slowness} ms, latency {latency:?} ms"
+            "seed {seed}: {machines} machines, {files} files, calls up to {slowness} ms, latency {latency:?} ms, \
+             large from {large_text} bytes on"
         )?;
         acts.iter()
             .try_for_each(|each| writeln!(f, "  {:>6} ms  on {}  {:?}", each.at, each.machine, each.act))

@@ -165,7 +165,7 @@ impl World {
         let machine = &self.machines[number];
         let mut tries = 0;
         let hub = loop {
-            match machine.start(seed.wrapping_add(tries), self.plan.slowness).await {
+            match machine.start(seed.wrapping_add(tries), self.plan.slowness, self.plan.large_text).await {
                 Ok(hub) => break hub,
                 Err(error) => {
                     self.note(format_args!("{number} does not start: {error}"));
