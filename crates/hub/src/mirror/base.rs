@@ -202,9 +202,8 @@ fn knows(older: &str, newest: &str, save: &str, taken_back: &[Edit]) -> Option<b
         let place = change.range.start.saturating_add_signed(shift);
         shift += added as isize - change.range.len() as isize;
         // Who puts something in where others did, and has nothing at all of theirs, left it as it was before.
-        let kept = added
-            - taken_back.iter().map(|edit| overlap(&edit.range, &(place..place + added))).sum::<usize>();
-        let beside = |edit: &Edit| edit.range.is_empty() && change.range.is_empty() && kept == 0;
+        let gone = !is_any_left(&change.insert, place, taken_back);
+        let beside = |edit: &Edit| edit.range.is_empty() && change.range.is_empty() && gone;
         let as_before = !own.iter().any(|edit| touches(&edit.range, &change.range) && !beside(edit));
         let as_after = if added > 0 {
             // Text put between leaves what was added as it is.
@@ -223,9 +222,17 @@ fn knows(older: &str, newest: &str, save: &str, taken_back: &[Edit]) -> Option<b
     if known == unknown { None } else { Some(known > unknown) }
 }
 
-/// How much of two ranges is the same.
-fn overlap(a: &Range<usize>, b: &Range<usize>) -> usize {
-    a.end.min(b.end).saturating_sub(a.start.max(b.start))
+/// Whether anything is left of a text that was put in at a place, where all this is taken out: a letter or a digit, or
+/// anything at all of a text that has none. Blanks and brackets may be somebody else's.
+fn is_any_left(inserted: &str, place: usize, taken_out: &[Edit]) -> bool {
+    let has_words = inserted.chars().any(char::is_alphanumeric);
+    let mut taken = taken_out.iter().peekable();
+    inserted.chars().enumerate().any(|(index, c)| {
+        let at = place + index;
+        while taken.next_if(|edit| edit.range.end <= at).is_some() {}
+        let is_out = taken.peek().is_some_and(|edit| edit.range.contains(&at));
+        !is_out && (c.is_alphanumeric() || !has_words)
+    })
 }
 
 /// Whether two ranges overlap or meet.
@@ -255,9 +262,8 @@ fn lacks_what_it_brought(save: &Save<'_>, index: usize) -> bool {
         let added = change.insert.chars().count();
         let place = change.range.start.saturating_add_signed(shift);
         shift += added as isize - change.range.len() as isize;
-        let gone: usize = taken_out.iter().map(|edit| overlap(&edit.range, &(place..place + added))).sum();
         // Where it changed what was there, a third text may be a change of the second.
-        if gone < added || !change.range.is_empty() {
+        if is_any_left(&change.insert, place, &taken_out) || !change.range.is_empty() {
             return false;
         }
         brought += added;
@@ -459,6 +465,13 @@ mod tests {
         let held = [(OLD, Other, Read), (FOREIGN, Us, Unread)];
         let appended = format!("{FOREIGN}five\n");
         assert_eq!(infer(&held, &appended, |_| {}), (1, true, Why::LeastChange));
+    }
+
+    #[test]
+    fn two_words_in_brackets_at_the_end_of_one_line() {
+        let held = [("one\ntwo\n", Other, Read), ("one <by 4 B>\ntwo\n", Us, Evidence::Unknown)];
+        assert_eq!(infer(&held, "one <mine 1>\ntwo\nthree\nfour\n", |_| {}), (0, true, Why::Stale));
+        assert_eq!(infer(&held, "one <by 4, B>\ntwo\nthree\nfour\n", |_| {}), (1, true, Why::LeastChange));
     }
 
     #[test]
