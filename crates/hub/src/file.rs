@@ -8,6 +8,7 @@ mod enter;
 mod found;
 mod gone;
 mod look;
+mod origin;
 mod session;
 mod take_up;
 mod torn;

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 use syncline_disk::{ContentHash, Decoded, RelPath, Settled};
-use syncline_engine::diff;
 use syncline_store::Record;
 
-use super::enter::{Origin, describe, judge};
+use super::enter::describe;
+use super::origin::{Origin, judge};
 use super::session::*;
-use super::torn::{torn_edits, whole_part};
+use super::torn::whole_part;
 use super::*;
 use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
-use crate::mirror::{Candidate, Displaced, Maker, without_known};
+use crate::mirror::{Candidate, Displaced, Maker};
 
 impl DocumentTask {
     /// Looks whether a displaced inode is quiet, and enters what was written to it since.
@@ -131,27 +131,21 @@ impl DocumentTask {
             let candidates = self.file.candidates.up_to(displaced.hash);
             let Some(document) = self.document() else { return Err(HubError::Closed) };
             let text: Arc<String> = text.into();
-            let Origin { base, version, before, held } = judge(&candidates, document, &text, false, false)
+            let origin = judge(&candidates, document, &text, false, false)
                 .unwrap_or_else(|| Origin::newest(displaced.version.clone()));
-            why = describe(base.why);
-            if base.edit {
-                let before = match before {
-                    Some(before) => before,
-                    None => document.string_at(&version).into(),
-                };
-                let all = if torn { torn_edits(&before, &text) } else { diff(&before, &text) };
-                let edits = match held {
-                    Some(held) => without_known(all.clone(), &diff(&before, &held)),
-                    None => all.clone(),
-                };
+            why = describe(origin.base.why);
+            if origin.base.edit {
+                let (edits, exact) = origin.edits(document, &text, torn);
                 changes = edits.len();
                 let loaded = self.load().await?;
-                let version = loaded.enter_save(&hub, &version, &edits, &meta)?;
-                let mut candidate = Candidate::new_hashed(version, hash, Maker::Other);
-                if edits == all {
-                    candidate = candidate.with_text(text);
-                }
-                candidate.base = Some(ContentHash::of(before.as_bytes()));
+                let version = loaded.enter_save(&hub, &origin.version, &edits, &meta)?;
+                let candidate = Candidate::new_hashed(version, hash, Maker::Other);
+                let mut candidate = match exact {
+                    true => candidate.with_text(text),
+                    false => candidate.with_other_text(text),
+                };
+                candidate.base =
+                    Some(candidates.get(origin.base.index).map_or(displaced.hash, |base| base.hash));
                 self.file.candidates.push_after(displaced.hash, candidate);
             }
         }

@@ -4,16 +4,15 @@ use std::sync::Arc;
 use syncline_disk::planted::{Planted, planted};
 use syncline_disk::{ContentHash, FileStat, LineEndings, RelPath, TextForm};
 use syncline_engine::catalogue::{Field, Form};
-use syncline_engine::{Document, Edit, Version, Window, diff, diff_text};
+use syncline_engine::{Version, Window};
 use syncline_store::Record;
 
+use super::origin::{Origin, judge};
 use super::session::*;
 use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
-use crate::mirror::{
-    Base, Candidate, FoundSave, Maker, Texts, Why, base_without_text, infer_base, union_edits, without_known,
-};
+use crate::mirror::{Base, Candidate, Maker, Why, base_without_text, union_edits};
 
 /// The text that somebody saved.
 pub(super) enum SavedText {
@@ -67,7 +66,7 @@ impl DocumentTask {
                     SavedText::Whole(text) => text,
                     SavedText::Window(window) => Arc::new(window.whole(document.text())),
                 };
-                let judged = if let Some(version) = known_base {
+                let origin = if let Some(version) = known_base {
                     Origin::newest(version)
                 } else if candidates.all().is_empty() {
                     // A file that was there before the document came: joined by text, nothing taken out.
@@ -81,20 +80,8 @@ impl DocumentTask {
                     judge(from, document, &text, repeated, git)
                         .unwrap_or_else(|| Origin::newest(now_version.clone()))
                 };
-                let Origin { base, version, before, held } = judged;
-                let before = before.as_deref().map(String::as_str);
-                let mut edits = match base.edit {
-                    true => changes(document, &version, before, &text),
-                    false => Vec::new(),
-                };
-                let mut text = Some(text);
-                if let (Some(before), Some(held)) = (before, held) {
-                    let all = edits.clone();
-                    edits = without_known(edits, &diff(before, &held));
-                    // What was left out is not in the version that is recorded: its text is no longer the file's.
-                    text = text.filter(|_| edits == all);
-                }
-                (base, version, edits, text)
+                let (edits, exact) = origin.edits(document, &text, false);
+                (origin.base, origin.version, edits, Some((text, exact)))
             }
         };
         let base_hash = candidates.all().get(base.index).filter(|_| named).map(|candidate| candidate.hash);
@@ -108,20 +95,23 @@ impl DocumentTask {
         let remembered =
             if planted(Planted::StaleShadow) { now_version.clone() } else { saved_version.clone() };
         let mut candidate = Candidate::new_hashed(remembered, hash, Maker::Other);
-        if let Some(text) = text {
-            candidate = candidate.with_text(text);
-        }
+        let exact = text.as_ref().is_none_or(|(_, exact)| *exact);
+        candidate = match text {
+            Some((text, true)) => candidate.with_text(text),
+            Some((text, false)) => candidate.with_other_text(text),
+            None => candidate,
+        };
         candidate.base = base_hash;
         if base.edit || self.file.candidates.newest().is_none_or(|newest| newest.hash != hash) {
             self.file.candidates.push(candidate);
         }
-        if self.document().is_some_and(|document| *document.version() == saved_version) {
+        if exact && self.document().is_some_and(|document| *document.version() == saved_version) {
             let form = Form { bom: form.bom, crlf: form.endings == LineEndings::CrLf };
             self.file.encoded = Some((saved_version.clone(), form, hash));
         }
         self.file.seen = Some(stat);
         self.set_on_disk(path.clone(), hash, saved_version, stat);
-        self.file.rewrite |= !base.edit;
+        self.file.rewrite |= !base.edit || !exact;
         let why = describe(base.why);
         let what = format!(
             "{why}; base {}",
@@ -173,64 +163,6 @@ impl DocumentTask {
         self.hub.tell(HubEvent::Saved { path: path.to_string(), why: what, changes });
         Ok(())
     }
-}
-
-/// What turns the text at a version, if it is at hand, into the one that was saved.
-pub(super) fn changes(
-    document: &Document,
-    version: &Version,
-    before: Option<&str>,
-    saved: &str,
-) -> Vec<Edit> {
-    match before {
-        Some(before) => diff(before, saved),
-        // Of a large file only the lines around what was changed are copied.
-        None if version == document.version() => diff_text(document.text(), saved),
-        None => diff(&document.string_at(version), saved),
-    }
-}
-
-/// What a save was found to be made from.
-pub(super) struct Origin {
-    pub base: Base,
-    /// The version of the base.
-    pub version: Version,
-    /// The text of the base, if it is at hand or was needed.
-    pub before: Option<Arc<String>>,
-    /// Of a save that was made from an older version: what the file held.
-    pub held: Option<Arc<String>>,
-}
-
-impl Origin {
-    /// Nothing is known of the file but that it is to be a change of this version.
-    pub fn newest(version: Version) -> Origin {
-        let base = Base { index: 0, edit: true, why: Why::Newest };
-        Origin { base, version, before: None, held: None }
-    }
-}
-
-/// The base of a save. Texts are replayed when the decision asks for them. `None` when there is no candidate.
-pub(super) fn judge(
-    candidates: &[Candidate],
-    document: &Document,
-    text: &str,
-    repeated: bool,
-    git: bool,
-) -> Option<Origin> {
-    let texts = Texts::new(candidates.len(), |index| match candidates[index].text() {
-        Some(text) => Some(text.clone()),
-        None => Some(document.string_at(&candidates[index].version).into()),
-    });
-    let includes = |index: usize, other: usize| {
-        document.includes(&candidates[index].version, &candidates[other].version)
-    };
-    let base =
-        infer_base(&FoundSave { candidates, texts: &texts, includes: &includes, text, repeated, git })?;
-    let candidate = candidates.get(base.index)?;
-    let before = texts.known(base.index).or(candidate.text()).cloned();
-    let held = candidates.len().checked_sub(1).filter(|_| base.why == Why::Stale);
-    let held = held.and_then(|newest| texts.get(newest)).cloned();
-    Some(Origin { base, version: candidate.version.clone(), before, held })
 }
 
 pub(super) fn describe(why: Why) -> &'static str {

@@ -256,6 +256,9 @@ impl DocumentTask {
             true => version.clone(),
             false => self.load().await?.enter_save(&hub, version, &edits, &meta)?,
         };
+        // Somebody may have read what is left of it before it is written again, and add to that.
+        let candidate = Candidate::new_hashed(version.clone(), hash, Maker::Other);
+        self.file.candidates.push(candidate.with_other_text(text.into()));
         self.set_on_disk(path.clone(), hash, version, stat);
         self.file.rewrite = true;
         let what = "found after the machine was started anew: what is missing at its end is not believed";

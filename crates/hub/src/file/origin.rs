@@ -1,0 +1,83 @@
+//! What a save was found to be made from, and what it changes there.
+
+use std::sync::Arc;
+use syncline_engine::{Document, Edit, Version, diff, diff_text};
+use syncline_protocol::rebase;
+
+use super::torn::torn_edits;
+use crate::mirror::{Base, Candidate, FoundSave, Texts, Why, infer_base, without_known};
+
+/// What a save was found to be made from.
+pub(super) struct Origin {
+    pub base: Base,
+    /// The version of the base.
+    pub version: Version,
+    /// The text of the base, if it is at hand or was needed.
+    pub before: Option<Arc<String>>,
+    /// Whether that is the text at the version.
+    exact: bool,
+    /// Of a save that was made from an older version: what the file held.
+    held: Option<Arc<String>>,
+}
+
+impl Origin {
+    /// Nothing is known of the file but that it is to be a change of this version.
+    pub fn newest(version: Version) -> Origin {
+        let base = Base { index: 0, edit: true, why: Why::Newest };
+        Origin { base, version, before: None, exact: true, held: None }
+    }
+
+    /// What turns the text at the version into the one that was saved, but for what others put in the same; and
+    /// whether the text at the version that this leads to is the saved one. `torn`: what is missing at the end of what
+    /// was saved was taken out by nobody.
+    pub fn edits(&self, document: &Document, saved: &str, torn: bool) -> (Vec<Edit>, bool) {
+        if !self.base.edit {
+            return (Vec::new(), true);
+        }
+        let replayed = || Arc::new(document.string_at(&self.version));
+        let all = match &self.before {
+            // Of a large file only the lines around what was changed are copied.
+            None if !torn && self.version == *document.version() => diff_text(document.text(), saved),
+            before => {
+                let before = before.clone().unwrap_or_else(replayed);
+                if torn { torn_edits(&before, saved) } else { diff(&before, saved) }
+            }
+        };
+        let edits = match (&self.before, &self.held) {
+            (Some(before), Some(held)) => without_known(all.clone(), &diff(before, held)),
+            _ => all.clone(),
+        };
+        match &self.before {
+            Some(before) if !self.exact => (rebase(&edits, &diff(before, &replayed())), false),
+            _ => {
+                let exact = edits == all && !torn;
+                (edits, exact)
+            }
+        }
+    }
+}
+
+/// The base of a save. Texts are replayed when the decision asks for them. `None` when there is no candidate.
+pub(super) fn judge(
+    candidates: &[Candidate],
+    document: &Document,
+    text: &str,
+    repeated: bool,
+    git: bool,
+) -> Option<Origin> {
+    let texts = Texts::new(candidates.len(), |index| match candidates[index].text() {
+        Some(text) => Some(text.clone()),
+        None => Some(document.string_at(&candidates[index].version).into()),
+    });
+    let includes = |index: usize, other: usize| {
+        document.includes(&candidates[index].version, &candidates[other].version)
+    };
+    let base =
+        infer_base(&FoundSave { candidates, texts: &texts, includes: &includes, text, repeated, git })?;
+    let candidate = candidates.get(base.index)?;
+    let before = texts.known(base.index).or(candidate.text()).cloned();
+    let held = candidates.len().checked_sub(1).filter(|_| base.why == Why::Stale);
+    let held = held.and_then(|newest| texts.get(newest)).cloned();
+    let exact = candidate.is_exact();
+    Some(Origin { base, version: candidate.version.clone(), before, exact, held })
+}
