@@ -3,7 +3,6 @@
 
 use crate::medium::Medium;
 use crate::on_medium::{AHEAD, OnMedium, check_temporary, fault, sync_failed};
-use crate::planted::{Planted, planted};
 use crate::relay::{BLOCK, Giver, Taker, in_two_threads};
 use crate::saving::Placing;
 use crate::stat::Hasher;
@@ -47,14 +46,11 @@ impl<M: Medium> OnMedium<M> {
                 self.medium.write_at(&file, offset, block)
             })
         };
-        let sync = || match planted(Planted::AheadWithoutSync) {
-            true => Ok(()),
-            false => self.medium.sync_file(&file),
-        };
+        // Synced here, before the intent, so that the save's own sync, on which the promise rests, has nothing left to do.
         let written = in_two_threads(|give, take| (give, take), gather, write)
             .and_then(|(hasher, written)| written.map(|()| hasher))
             .map_err(failed)
-            .and_then(|hasher| match sync() {
+            .and_then(|hasher| match self.medium.sync_file(&file) {
                 Ok(()) => Ok(hasher.finish()),
                 Err(e) => Err(sync_failed(path.as_str(), false, e)),
             });

@@ -29,15 +29,13 @@ pub enum Planted {
     KeptAfterFailure,
     /// A file that differs at the start is taken for what the journal says.
     UnreadAtStart,
-    /// What is written ahead of a save is not synced.
-    AheadWithoutSync,
     /// What changed in a large text counts as made from what the document says now.
     UnjudgedWindow,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 15] = [
+    pub const ALL: [Planted; 14] = [
         Planted::AcknowledgedFirst,
         Planted::DroppedEdit,
         Planted::EnteredTwice,
@@ -51,7 +49,6 @@ impl Planted {
         Planted::DeletionWins,
         Planted::KeptAfterFailure,
         Planted::UnreadAtStart,
-        Planted::AheadWithoutSync,
         Planted::UnjudgedWindow,
     ];
 }

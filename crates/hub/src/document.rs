@@ -599,8 +599,9 @@ impl DocumentTask {
             && !document.includes(&seen, document.version())
         {
             let fields = vec![(self.id, Field::Life(Life::Alive))];
+            let deleted_here = self.was_deleted_here();
             match self.hub.write_catalogue(fields, Vec::new()).await {
-                Ok(()) => self.file.reappear(),
+                Ok(()) => self.file.reappear(deleted_here),
                 Err(error) => {
                     let path = self.id.to_string();
                     self.hub.tell(HubEvent::Trouble { path, what: error.to_string() });

@@ -148,7 +148,7 @@ impl DocumentTask {
     }
 
     /// Whether the document was deleted by this opening of the hub: which deletes only what it found gone.
-    pub(super) fn was_deleted_here(&self) -> bool {
+    pub(crate) fn was_deleted_here(&self) -> bool {
         let catalogue = self.hub.catalogue();
         let entry =
             catalogue.get(&self.id).filter(|entry| matches!(entry.life(), Some(Life::Deleted { .. })));

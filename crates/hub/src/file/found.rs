@@ -129,7 +129,6 @@ impl DocumentTask {
             }
             if self.hub.awaits_peer() {
                 // It may be a peer's text, of which this journal, restored from a backup, knows nothing.
-                self.hub.put_startup(self.id);
                 self.file.found_first.get_or_insert(hash);
                 self.file.look_at = Some(now + AWAIT_PEER);
                 self.file.write_at = self.file.write_at.max(now + AWAIT_PEER);

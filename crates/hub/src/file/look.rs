@@ -79,12 +79,13 @@ impl DocumentTask {
                 Ok(())
             }
             Reading::Stable { bytes, stat, .. } => {
-                let was_fresh = self.hub.take_startup(self.id);
-                let found = self.found(path, bytes, stat, wanted, was_fresh).await;
-                if found.is_err() && was_fresh {
-                    self.hub.put_startup(self.id);
+                let was_fresh = self.hub.is_startup(self.id);
+                self.found(path, bytes, stat, wanted, was_fresh).await?;
+                // One that waits for its peer is still to be judged, also by the hub after this one.
+                if was_fresh && self.file.found_first.is_none() {
+                    self.hub.take_startup(self.id);
                 }
-                found
+                Ok(())
             }
             Reading::Link { target, stat } => {
                 self.found_opaque(path, target.into_bytes(), stat, Kind::Link).await

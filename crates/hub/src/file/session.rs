@@ -272,10 +272,16 @@ impl FileSession {
         self.visited = true;
     }
 
-    /// The document lives again: if its file is missing, that was the deletion that lost.
-    pub fn reappear(&mut self) {
-        if self.missing_since.is_some() {
+    /// The document lives again: if its file is missing, that was the deletion that lost, if it was made here. Deleted
+    /// elsewhere, and missing here, it may have been renamed: that is found out first.
+    pub fn reappear(&mut self, deleted_here: bool) {
+        let Some(since) = self.missing_since else { return };
+        if self.on_disk.is_none() || deleted_here {
             self.recreate();
+        } else {
+            // The folder may have been told before, of a document that did not live.
+            self.reported = false;
+            self.look_at.get_or_insert(since + GRACE);
         }
     }
 

@@ -52,6 +52,11 @@ impl FolderTask {
         if self.vanished.is_empty() {
             return;
         }
+        if !self.scanned {
+            // Renamed while no hub ran: only the scan finds it under its new name, and it may have to be tried again.
+            self.judge_at = Some(Instant::now() + TOGETHER);
+            return;
+        }
         // A new file with the inode of one of them is that one, renamed.
         let candidates: Vec<RelPath> = self.new.keys().chain(self.renames.keys()).cloned().collect();
         for path in candidates {
