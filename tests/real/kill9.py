@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from .content_client import upload
-from .editors import by_rename, with_line
+from .editors import PROGRAMS, by_rename, missing_tools, with_line
 from .hubs import Failure
 from .scene import Scene
 from .trees import temporaries
@@ -15,6 +15,8 @@ from .trees import temporaries
 # In which folder an editor is that never loads its file again.
 STALE = 1
 FILES = [f"busy-{number}.txt" for number in range(5)]
+# Saved by all kinds of programs, some of which write in place: these may be half for a moment.
+PROGRAM_FILES = [f"program-{number}.txt" for number in range(3)]
 LINE = re.compile(r"(line \d+|mk[a-z]+\d{6}[a-z]{6})$")
 
 
@@ -25,13 +27,16 @@ def kill9(run):
         for name in FILES:
             lines = "".join(f"line {number}\n" for number in range(30))
             (scene.folders[0] / name).write_text(f"begin {name}\n{lines}end {name}\n")
+        for name in PROGRAM_FILES:
+            (scene.folders[0] / name).write_text("".join(f"{name} line {number}\n" for number in range(40)))
         scene.start()
         scene.converge()
         address = scene.hubs[0].event("join", 60)["content"]
         dice, stop = random.Random(f"{run.seed}-kills"), threading.Event()
         killed = [0] * len(scene.hubs)
-        with ThreadPoolExecutor(2 * len(scene.folders) + 2) as pool:
+        with ThreadPoolExecutor(3 * len(scene.folders) + 2) as pool:
             jobs = [pool.submit(write, scene, index, stop) for index in range(len(scene.folders))]
+            jobs += [pool.submit(use_programs, scene, index, stop) for index in range(len(scene.folders))]
             jobs += [pool.submit(write_stale, scene, STALE, stop), pool.submit(write_content, scene, address, stop)]
             writers = len(jobs)
             jobs += [pool.submit(watch_wholeness, folder, stop) for folder in scene.folders]
@@ -78,6 +83,22 @@ def write(scene, index, stop):
         marker = scene.ledger.mark("kill")
         by_rename(path, with_line(text, dice.randint(1, 25), marker))
         # The save is done: from here on the line must never be missing.
+        scene.ledger.wrote(path.name, marker)
+        saves += 1
+        time.sleep(dice.uniform(0.01, 0.15))
+    return saves
+
+
+def use_programs(scene, index, stop):
+    """vim, ed, nano, sed, cp, rsync, `>>` and a slow writer, one after the other, whether or not a hub is running."""
+    dice, missing = random.Random(f"{scene.run.seed}-programs-{index}"), missing_tools()
+    usable = [program for program in PROGRAMS if program[1] not in missing]
+    saves = 0
+    while not stop.is_set():
+        name, _, edit = usable[(index * 3 + saves) % len(usable)]
+        path = scene.folders[index] / dice.choice(PROGRAM_FILES)
+        marker = scene.ledger.mark(name)
+        edit(path, marker, dice)
         scene.ledger.wrote(path.name, marker)
         saves += 1
         time.sleep(dice.uniform(0.01, 0.15))

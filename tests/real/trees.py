@@ -86,10 +86,12 @@ def holds(problem, seconds, hubs=(), quiet=0.0, pause=0.04):
 
 
 def temporaries(folders):
-    """The temporary files that hubs left beside users' files."""
+    """The temporary files that hubs left beside users' files, or wrote ahead and never took."""
     left = []
     for folder in folders:
         for below, names, files in os.walk(folder):
             names[:] = [name for name in names if name not in HIDDEN]
             left += [os.path.join(below, name) for name in files if name.startswith(".syncline-tmp-")]
+        ahead = os.path.join(folder, ".syncline", "ahead")
+        left += [os.path.join(ahead, name) for name in os.listdir(ahead)] if os.path.isdir(ahead) else []
     return f"temporary files were left: {left[:5]}" if left else None

@@ -111,13 +111,40 @@ fn bad_frames() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// What the connection is closed with. `None`: with nothing, for nothing is wrong with it but that it is much.
+fn error_for(what: &str, path: &str) -> Option<&'static str> {
+    let too_large = ["a declared length", "65 KiB", "one-byte fragments", "empty fragments"];
+    match what {
+        "a ping flood" => None,
+        "a close with an odd code" | "a close with a reserved code" => Some("Protocol violation"),
+        "an edit before the hello" | "two messages, an edit first" if path == "/content" => {
+            Some("unauthorized")
+        }
+        _ if too_large.iter().any(|begin| what.starts_with(begin)) => Some("too_large"),
+        _ => Some("bad_message"),
+    }
+}
+
+/// One error, and the close that says the same.
+fn assert_closed_with(answer: &[u8], error: Option<&str>, what: &str) {
+    assert!(answer.starts_with(b"HTTP/1.1 101"), "{what}");
+    let text = String::from_utf8_lossy(answer);
+    let errors = text.matches("\"type\":\"error\"").count();
+    match error {
+        Some(error) => {
+            assert!(text.ends_with(error) && errors <= 1, "{what}: {error} is not the end of {text:?}")
+        }
+        None => assert_eq!(errors, 0, "{what}"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_frames_before_the_hello_close_the_connection() {
     let served = serve_folder(&[("a.txt", TEXT)]).await;
     for path in ["/content", "/replica"] {
         for (what, bytes) in bad_frames() {
             let answer = exchange(&served, &[request(path, ""), bytes].concat()).await;
-            assert!(answer.starts_with(b"HTTP/1.1 101"), "{path}: {what}");
+            assert_closed_with(&answer, error_for(what, path), &format!("{path}: {what}"));
             let text = String::from_utf8_lossy(&answer);
             assert!(!text.contains("content_update"), "{path}: {what}: nobody was let in");
         }
@@ -136,7 +163,7 @@ async fn bad_frames_of_somebody_let_in_close_the_connection() {
             continue;
         }
         let answer = exchange(&served, &[request(&path, ""), bytes].concat()).await;
-        assert!(answer.starts_with(b"HTTP/1.1 101"), "{what}");
+        assert_closed_with(&answer, error_for(what, &path), what);
     }
     assert_unchanged(&served).await;
 }
