@@ -1,8 +1,15 @@
 """Scenarios `many` and `big`: ten thousand files, and one of 50 MB."""
 
+import fcntl
 import os
+import pty
 import random
+import re
+import select
 import shutil
+import struct
+import subprocess
+import termios
 import time
 
 from .hubs import Failure
@@ -53,7 +60,29 @@ def many(run):
         if sorted(listing(served)) != expected:
             raise Failure("the joined folder's own changes were undone")
         later = time.monotonic() - begun
+        shows_progress(scene)
         return f"{made} files complete in {first:.1f} s; {some} made, deleted and renamed each, in {later:.1f} s"
+
+
+def shows_progress(scene):
+    """Who joins from a terminal sees a bar that fills; who redirects the output sees none."""
+    fresh = scene.folders[0].parent / "seen"
+    command = [scene.run.binary, "join", scene.link, str(fresh)]
+    near, far = pty.openpty()
+    # Wide enough that the bar is not cut.
+    fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    process = subprocess.Popen(command, stdin=far, stdout=far, stderr=far, env=dict(os.environ, TERM="xterm"))
+    os.close(far)
+    try:
+        drawn, deadline = b"", time.monotonic() + 120
+        while not re.search(rb"\[=+>? *\] [0-9]+/[0-9]+ files", drawn):
+            if time.monotonic() > deadline or not select.select([near], [], [], 60)[0]:
+                raise Failure(f"no progress bar was drawn: {drawn[-300:]!r}")
+            drawn += os.read(near, 65536)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(near)
 
 
 def big(run):
