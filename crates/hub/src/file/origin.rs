@@ -16,7 +16,7 @@ pub(super) struct Origin {
     pub before: Option<Arc<String>>,
     /// Whether that is the text at the version.
     exact: bool,
-    /// Of a save that was made from an older version: what the file held.
+    /// Of a save that was made from an older version: the newest that the file held and anybody may have read.
     held: Option<Arc<String>>,
 }
 
@@ -76,8 +76,9 @@ pub(super) fn judge(
         infer_base(&FoundSave { candidates, texts: &texts, includes: &includes, text, repeated, git })?;
     let candidate = candidates.get(base.index)?;
     let before = texts.known(base.index).or(candidate.text()).cloned();
-    let held = candidates.len().checked_sub(1).filter(|_| base.why == Why::Stale);
-    let held = held.and_then(|newest| texts.get(newest)).cloned();
+    // What nobody has read nobody can have put in again: two who put in the same each have theirs (rule 14).
+    let read = candidates.iter().rposition(|candidate| candidate.evidence.is_reading());
+    let held = read.filter(|_| base.why == Why::Stale).and_then(|read| texts.get(read)).cloned();
     let exact = candidate.is_exact();
     Some(Origin { base, version: candidate.version.clone(), before, exact, held })
 }
