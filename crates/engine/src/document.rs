@@ -390,9 +390,13 @@ impl Document {
     }
 
     /// What changed between `version` and the newest one: a sorted batch against the text at `version`.
-    pub fn changes_since(&mut self, version: &Version) -> Vec<Edit> {
+    ///
+    /// # Errors
+    /// [`EditError::UnknownVersion`] if that is not one of this document's.
+    pub fn changes_since(&mut self, version: &Version) -> Result<Vec<Edit>, EditError> {
+        self.check_version(version)?;
         if version == self.graph.heads() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let walker = self.branch.walker_at(&self.graph, &self.operations, version);
         let (mut at, mut now) = (0, 0);
@@ -405,7 +409,7 @@ impl Document {
             at += deleted;
             now += inserted;
         }
-        edits
+        Ok(edits)
     }
 
     /// The text at a version. At another version than the newest, this replays the history up to it.

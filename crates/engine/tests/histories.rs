@@ -96,7 +96,7 @@ fn check_versions(document: &mut Document, ids: &[EventId], number: usize) {
     for at in (0..ids.len()).step_by(7) {
         let version = document.local(&Heads::new(vec![ids[at], ids[at / 2]])).unwrap();
         let then = document.text_at(&version).to_string();
-        let changes = document.changes_since(&version);
+        let changes = document.changes_since(&version).unwrap();
         let now = syncline_engine::apply_to_str(&then, &changes);
         assert_eq!(now, document.text().to_string(), "history {number}, since event {at}");
         let mut other = Document::new();

@@ -125,7 +125,7 @@ fn check(steps: &[Step]) {
         for version in versions {
             let then = list.text(&past_of(&list, document, version));
             assert_eq!(document.text_at(version).to_string(), then);
-            let changes = document.changes_since(version);
+            let changes = document.changes_since(version).unwrap();
             assert_eq!(apply_to_str(&then, &changes), expected);
         }
     }

@@ -42,7 +42,7 @@ impl Hub {
     }
 
     fn news(&mut self, since: &mut Version, unit: Unit) -> News {
-        let edits = self.document.changes_since(since);
+        let edits = self.document.changes_since(since).unwrap();
         let edits = to_steps(edits, unit, &self.document.string_at(since)).unwrap();
         let base = self.name(since);
         *since = self.document.version().clone();

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use syncline_engine::{Document, Edit, Version};
+use syncline_engine::{Document, Edit, Version, diff};
 use syncline_protocol::diffsync::{Delta, Shadow, Sum, SummedText, composed, delta_of};
 
 /// How many versions are remembered with what changed since: most clients stand at one of them.
@@ -90,8 +90,11 @@ impl Tip {
     /// The newest version. Costs what changed since it was last asked for.
     pub fn now(&mut self, document: &mut Document) -> &Shadow<Version> {
         if self.now.version != *document.version() {
-            let changes = document.changes_since(&self.now.version);
-            self.advance(&changes, document);
+            match document.changes_since(&self.now.version) {
+                Ok(changes) => self.advance(&changes, document),
+                // Another document in its place: nothing that was known of the old one holds.
+                Err(_) => *self = Tip { shown: self.shown.clone(), ..Tip::of(document) },
+            }
         }
         &self.now
     }
@@ -136,7 +139,9 @@ impl Tip {
             return behind.delta(&self.now.text);
         }
         // The version of a client that edited while others did: only the engine knows what it lacks.
+        // Of a version that the document does not have the text is known all the same.
         let edits = document.changes_since(&since.version);
+        let edits = edits.unwrap_or_else(|_| diff(&since.text.to_string(), &self.now.text.to_string()));
         self.trim(document);
         (!edits.is_empty()).then(|| Arc::new(delta_of(&edits, since.text.chars(), &self.now.text)))
     }
@@ -195,6 +200,22 @@ mod tests {
     use syncline_engine::{AgentId, Meta, apply_to_str};
 
     use super::*;
+
+    #[test]
+    fn a_version_of_another_document_is_no_version_of_this_one() {
+        let (agent, meta) = (AgentId::from_random(1), Meta::default());
+        let mut longer = Document::new();
+        longer.edit(&[Edit::insert(0, "a longer text")], agent, &meta).unwrap();
+        let shadow = Tip::of(&longer).now(&mut longer).clone();
+        let mut document = Document::new();
+        document.edit(&[Edit::insert(0, "text")], agent, &meta).unwrap();
+        let unknown = document.changes_since(&shadow.version);
+        assert_eq!(unknown, Err(syncline_engine::EditError::UnknownVersion { lv: 12, events: 4 }));
+        let delta = Tip::of(&document).changes(&mut document, &shadow).unwrap();
+        assert_eq!(apply_to_str("a longer text", &delta.edits(13).unwrap()), "text");
+        let mut tip = Tip::of(&longer);
+        assert_eq!(tip.now(&mut document).text.to_string(), "text");
+    }
 
     proptest! {
         /// Told of an edit or not, at the newest version or an older one: what it says turns every earlier text

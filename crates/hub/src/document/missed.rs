@@ -1,6 +1,6 @@
 //! What somebody who saw a version has missed.
 
-use syncline_engine::{Document, Edit, Heads, Version};
+use syncline_engine::{Document, Edit, EditError, Heads, Version};
 
 use super::{DocumentTask, Reply};
 use crate::error::HubError;
@@ -38,27 +38,8 @@ impl DocumentTask {
             let missed = match (committed, self.loaded.as_mut()) {
                 (Err(error), _) => Err(error.clone()),
                 (Ok(()), None) => Err(HubError::Closed),
-                // What the journal had of it was set aside meanwhile.
-                (Ok(()), Some(loaded))
-                    if !ask.since.iter().all(|version| is_of(version, &loaded.document)) =>
-                {
-                    Err(HubError::BadBase)
-                }
-                (Ok(()), Some(loaded)) => {
-                    let document = &mut loaded.document;
-                    let changes = ask.since.iter().map(|version| document.changes_since(version)).collect();
-                    if document.walker_spans() > MOST_SPANS {
-                        document.release();
-                    }
-                    let first = ask.since.first();
-                    Ok(Missed {
-                        version: document.version().clone(),
-                        heads: document.portable(document.version()),
-                        base: first.map(|version| document.portable(version)).unwrap_or_default(),
-                        text: first.filter(|_| ask.with_text).map(|version| document.string_at(version)),
-                        changes,
-                    })
-                }
+                // Not one of its versions: what the journal had of it was set aside meanwhile.
+                (Ok(()), Some(loaded)) => missed(&ask, &mut loaded.document).map_err(|_| HubError::BadBase),
             };
             // Whoever asked may have gone.
             drop(ask.reply.send(missed));
@@ -66,7 +47,18 @@ impl DocumentTask {
     }
 }
 
-/// Whether a version can be one of this document's.
-fn is_of(version: &Version, document: &Document) -> bool {
-    version.heads().iter().all(|&head| head < document.events())
+fn missed(ask: &AskMissed, document: &mut Document) -> Result<Missed, EditError> {
+    let changes =
+        ask.since.iter().map(|version| document.changes_since(version)).collect::<Result<_, _>>()?;
+    if document.walker_spans() > MOST_SPANS {
+        document.release();
+    }
+    let first = ask.since.first();
+    Ok(Missed {
+        version: document.version().clone(),
+        heads: document.portable(document.version()),
+        base: first.map(|version| document.portable(version)).unwrap_or_default(),
+        text: first.filter(|_| ask.with_text).map(|version| document.string_at(version)),
+        changes,
+    })
 }

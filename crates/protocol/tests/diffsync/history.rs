@@ -54,7 +54,7 @@ impl History for Kept {
     }
 
     fn changes(&mut self, since: &Shadow<Version>) -> Option<Arc<Delta>> {
-        let edits = self.document.changes_since(&since.version);
+        let edits = self.document.changes_since(&since.version).unwrap();
         (!edits.is_empty()).then(|| Arc::new(Delta::of(&edits, since.text.chars())))
     }
 
