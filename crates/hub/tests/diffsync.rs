@@ -29,12 +29,20 @@ async fn open(served: &Served, session: u8) -> (DiffSession, ConnectOk) {
 fn insert(seq: u64, n: u64, m_ack: u64, text: &str, insert: &str) -> ClientSync {
     let delta = Delta::of(&[Edit::insert(0, insert)], text.chars().count());
     let sum = Some(Sum::of(&format!("{insert}{text}")));
-    ClientSync { doc: "a.txt".into(), session: None, seq, m_ack, edits: vec![(n, Arc::new(delta))], sum }
+    ClientSync {
+        doc: "a.txt".into(),
+        session: None,
+        seq,
+        m_ack,
+        edits: vec![(n, Arc::new(delta))],
+        sum,
+        wait: false,
+    }
 }
 
 fn nothing(seq: u64, m_ack: u64, text: &str) -> ClientSync {
     let sum = Some(Sum::of(text));
-    ClientSync { doc: "a.txt".into(), session: None, seq, m_ack, edits: vec![], sum }
+    ClientSync { doc: "a.txt".into(), session: None, seq, m_ack, edits: vec![], sum, wait: false }
 }
 
 fn synced(answer: Answer) -> ServerSync {
@@ -119,6 +127,60 @@ async fn a_failed_commit_enters_nothing_and_the_request_may_come_again() {
     let answer = synced(session.sync(request).await.unwrap());
     assert_eq!((answer.n_ack, answer.sum), (2, Sum::of("BAtext")));
     eventually("once", || served.read("a.txt") == "BAtext").await;
+}
+
+/// What a failed fsync left is not known: here the step was committed, and the hub was told that it was not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_was_committed_though_it_seemed_to_fail_is_not_taken_twice() {
+    let served = serve(&[("a.txt", b"text")]).await;
+    let (mut session, _) = open(&served, 1).await;
+    synced(session.sync(insert(1, 0, 0, "text", "A")).await.unwrap());
+    eventually("written", || served.read("a.txt") == "Atext").await;
+    eventually("settled", || served.hub.unsettled() == 0).await;
+    served.log.fail_after_commits(1);
+    let request = insert(2, 1, 0, "Atext", "B");
+    assert!(session.sync(request.clone()).await.is_err());
+    let answer = synced(session.sync(request).await.unwrap());
+    assert_eq!((answer.n_ack, answer.sum), (2, Sum::of("BAtext")));
+    eventually("once", || served.read("a.txt") == "BAtext").await;
+    let next = synced(session.sync(insert(3, 2, 0, "BAtext", "C")).await.unwrap());
+    assert_eq!((next.n_ack, next.sum), (3, Sum::of("CBAtext")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_comes_back_to_its_document_though_that_was_renamed_meanwhile() {
+    let mut served = serve(&[("a.txt", b"a text that is long enough to be known again\n")]).await;
+    let (mut session, ok) = open(&served, 1).await;
+    let text = ok.text.unwrap();
+    synced(session.sync(insert(1, 0, 0, &text, "A ")).await.unwrap());
+    let text = format!("A {text}");
+    eventually("written", || served.read("a.txt") == text).await;
+    session.leave().await;
+    fs::rename(served.path("a.txt"), served.path("b.txt")).unwrap();
+    let doc = served.hub.document_at("a.txt").unwrap();
+    eventually("renamed", || served.hub.document_at("b.txt") == Some(doc)).await;
+    // Something else at its old name is not what it means.
+    fs::write(served.path("a.txt"), "quite another thing\n").unwrap();
+    eventually("entered", || served.hub.document_at("a.txt").is_some_and(|other| other != doc)).await;
+    for restarted in [false, true] {
+        if restarted {
+            served.restart(2).await;
+        }
+        let (mut session, ok) = open(&served, 1).await;
+        assert_eq!((ok.resumed, ok.doc.as_str(), session.document()), (true, "a.txt", "b.txt"));
+        let (seq, n) = (ok.last_seq + 1, ok.n);
+        let before = if restarted { format!("B {text}") } else { text.clone() };
+        synced(session.sync(insert(seq, n, ok.m, &before, "B ")).await.unwrap());
+        let after = format!("B {before}");
+        eventually("in the renamed file", || served.read("b.txt") == after).await;
+        session.leave().await;
+    }
+    // Who was never at that document means the file.
+    let (_, ok) = open(&served, 2).await;
+    assert_eq!((ok.resumed, ok.text.as_deref()), (false, Some("quite another thing\n")));
+    let stranger = DiffParty { identity: [8; 32], ..party(1) };
+    let (session, _) = served.hub.open_diff(Some("a.txt"), stranger).await.unwrap();
+    assert_eq!(session.document(), "a.txt", "a stolen name of a session leads nowhere");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,6 +45,15 @@ impl Wire {
         }
     }
 
+    /// How many bytes came so far, of whole messages or not. A stranger's time does not depend on it.
+    fn read(&self) -> u64 {
+        match self {
+            Wire::Lines(lines) => lines.read(),
+            Wire::Stranger(_) => 0,
+            Wire::Socket(socket) => socket.0.read(),
+        }
+    }
+
     async fn send(&mut self, text: String) -> Result<(), Broken> {
         match self {
             Wire::Lines(lines) => lines.send(text).await,
@@ -130,9 +139,11 @@ impl Driver<'_> {
         mut shutdown: watch::Receiver<bool>,
     ) -> End {
         self.handle(Input::Opened);
-        let mut stranger = true;
+        let (mut stranger, mut read) = (true, 0);
         let ended = self.pass.ended();
-        tokio::pin!(ended);
+        let stopped = crate::stopped(&mut shutdown);
+        let tick = sleep_until(self.started + self.connection.wake_at());
+        tokio::pin!(ended, stopped, tick);
         loop {
             if stranger && self.connection.is_let_in() {
                 stranger = false;
@@ -163,7 +174,14 @@ impl Driver<'_> {
                 }
                 continue;
             }
+            // An idle connection keeps no room for what is to be done.
+            self.todo = VecDeque::new();
+            // Every message moves the time at which silence counts. The timer is set anew when it has run out: with a
+            // thousand clients that is a thousand times less often.
             let wake = self.started + self.connection.wake_at();
+            if wake < tick.deadline() || tick.is_elapsed() {
+                tick.as_mut().reset(wake);
+            }
             let connection = &self.connection;
             let input = tokio::select! {
                 message = wire.next() => match message {
@@ -172,16 +190,26 @@ impl Driver<'_> {
                     Err(Broken::Gone(_)) => return End::Gone,
                 },
                 news = news(&mut self.sessions, |index| connection.wants_changes(index)) => news,
-                () = sleep_until(wake) => Input::Tick,
+                () = &mut tick => {
+                    if std::mem::replace(&mut read, wire.read()) != wire.read() {
+                        self.handle(Input::Arriving);
+                    }
+                    Input::Tick
+                }
                 refusal = &mut ended => Input::Expelled(refusal.into()),
-                () = crate::stopped(&mut shutdown) => Input::Stop,
+                () = &mut stopped => Input::Stop,
             };
             self.handle(input);
         }
     }
 
     fn handle(&mut self, input: Input) {
-        self.todo.extend(self.connection.handle(input, self.started.elapsed()));
+        let todo = self.connection.handle(input, self.started.elapsed());
+        if self.todo.is_empty() {
+            self.todo = todo.into();
+        } else {
+            self.todo.extend(todo);
+        }
     }
 
     async fn perform(&mut self, output: Output) -> Option<Input> {
@@ -205,15 +233,25 @@ impl Driver<'_> {
                 let party = DiffParty { session, identity: self.pass.identity(), name };
                 let hub = self.hub.clone();
                 let opened = tokio::select! {
-                    opened = hub.open_diff(doc.as_deref(), party) => opened,
+                    // In a box: what is needed only to open takes no room while the connection stands.
+                    opened = Box::pin(hub.open_diff(doc.as_deref(), party)) => opened,
                     // Two connections may want each other's sessions: neither may wait for ever.
                     () = taken_over(&mut self.sessions) => return Some(Input::Stop),
                 };
                 Some(Input::DocumentOpened(match opened {
-                    Ok((session, ok)) => {
-                        self.sessions.push(session);
-                        Ok(ok)
-                    }
+                    Ok((session, ok)) => match self.pass.may(Verb::Read, Some(session.document())) {
+                        Ok(()) => {
+                            // Most have one, and room for four is a kilobyte.
+                            self.sessions.reserve_exact(1);
+                            self.sessions.push(session);
+                            Ok(ok)
+                        }
+                        // It was renamed to where this token does not reach.
+                        Err(refused) => {
+                            Box::pin(session.leave()).await;
+                            Err(refused.into())
+                        }
+                    },
                     Err(error) => Err(refusal(&error)),
                 }))
             }
@@ -227,6 +265,10 @@ impl Driver<'_> {
             // What a client brings back is kept, even where it is no edit.
             Output::Return(index, back) => Some(Input::Answered(match self.allowed(index, Verb::Edit) {
                 Ok(session) => session.returned(back).await.map_err(|error| refusal(&error)),
+                Err(refused) => Err(refused),
+            })),
+            Output::News(index) => Some(Input::Answered(match self.allowed(index, Verb::Read) {
+                Ok(session) => session.answer().await.map_err(|error| refusal(&error)),
                 Err(refused) => Err(refused),
             })),
             Output::History(index) => Some(Input::History(match self.allowed(index, Verb::Read) {

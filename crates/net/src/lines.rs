@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -34,17 +35,24 @@ pub(crate) struct Lines {
     /// So many bytes of it are known to hold no end of a line.
     searched: usize,
     limit: usize,
+    /// Bytes that came.
+    read: u64,
 }
 
 impl Lines {
     /// Lines of at most `limit` bytes.
     pub fn new(stream: Stream, limit: usize) -> Lines {
-        Lines { stream, unread: Vec::new(), searched: 0, limit }
+        Lines { stream, unread: Vec::new(), searched: 0, limit, read: 0 }
     }
 
     /// From now on lines may have so many bytes.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
+    }
+
+    /// How many bytes came so far.
+    pub fn read(&self) -> u64 {
+        self.read
     }
 
     /// The next line that is not empty, without its end. Cancel-safe.
@@ -95,10 +103,11 @@ impl Lines {
 
     /// Reads what is there. The buffer is on the stack only while it is read: nobody waits with one.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut chunk = [0; CHUNK];
-        let mut chunk = ReadBuf::new(&mut chunk);
+        let mut chunk = [MaybeUninit::uninit(); CHUNK];
+        let mut chunk = ReadBuf::uninit(&mut chunk);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk))?;
         self.unread.extend_from_slice(chunk.filled());
+        self.read += chunk.filled().len() as u64;
         Poll::Ready(Ok(chunk.filled().len()))
     }
 
@@ -179,6 +188,7 @@ mod tests {
         }
         other.write_all(b"\n").await.unwrap();
         assert_eq!(lines.next().await.unwrap(), "drei!");
+        assert_eq!(lines.read(), "één\r\n\n  \nzwei\ndrei!\n".len() as u64);
         drop(other);
         assert!(matches!(lines.next().await, Err(Broken::Gone(_))));
     }

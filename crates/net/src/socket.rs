@@ -151,6 +151,11 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
+    /// How many bytes came so far.
+    pub fn read(&self) -> u64 {
+        self.meter.read()
+    }
+
     /// The next message; an error after 45 s without a byte (pongs are bytes). Cancel-safe.
     pub async fn next(&mut self) -> Result<Received, Broken> {
         loop {

@@ -30,6 +30,8 @@ impl Typist {
             auth,
             name: Some("typist".into()),
             compress,
+            // Some wait for news, others are poked.
+            wait: compress,
         };
         Typist { client: Client::new(settings), wire: None, started: Instant::now(), compress, said: vec![] }
     }

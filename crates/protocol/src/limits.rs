@@ -110,6 +110,13 @@ pub const MAX_SYNC_EDITS: usize = 64;
 /// How many steps all deltas of one message may have. A change of more places is sent as one replacement.
 pub const MAX_DELTA_STEPS: usize = 1 << 17;
 
+/// How many edits a `diffsync` client whose requests wait is told at most without acknowledging one.
+pub const MAX_TOLD: usize = 16;
+
+/// After so many at the latest it acknowledges them. Each client has its own number, so that a thousand of them do not
+/// do it all at once.
+pub const ACKNOWLEDGE_AFTER: std::ops::RangeInclusive<u8> = 5..=12;
+
 /// How many documents one `diffsync` connection may have open.
 pub const MAX_OPEN_DOCUMENTS: usize = 16;
 
@@ -127,6 +134,9 @@ pub const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// A `diffsync` connection from which nothing came for so long is closed; its session is kept.
 pub const SILENCE_CLOSE: Duration = Duration::from_secs(120);
+
+/// For so long the parts of one `diffsync` message are signs of life: the longest takes 13 minutes at 1 Mbit/s.
+pub const LONGEST_ARRIVAL: Duration = Duration::from_secs(15 * 60);
 
 /// How long a `diffsync` client waits for an answer before it sends again; it doubles up to
 /// [`MAX_ANSWER_WAIT`].

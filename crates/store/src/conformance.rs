@@ -82,6 +82,9 @@ pub fn check(mut open: impl FnMut() -> Box<dyn Log>) {
         assert_eq!(reader.diff_session([1; 16], a).unwrap(), state(6, 3));
         assert_eq!(reader.diff_session([1; 16], b).unwrap(), state(5, 2));
         assert_eq!(reader.diff_session([2; 16], a).unwrap(), None);
+        let documents = reader.diff_documents([1; 16]).unwrap();
+        assert_eq!(documents, [(a, state(6, 3).unwrap()), (b, state(5, 2).unwrap())]);
+        assert!(reader.diff_documents([2; 16]).unwrap().is_empty());
         assert!(
             reader.changed_ms(a).unwrap().is_some() && reader.changed_ms(DocId([3; 16])).unwrap().is_none()
         );

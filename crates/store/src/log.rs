@@ -247,6 +247,8 @@ pub trait LogReader: Send {
     fn request(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     /// Where a diff-sync session stood on a document, if that is not too long ago.
     fn diff_session(&self, session: [u8; 16], doc: DocId) -> Result<Option<DiffState>, StoreError>;
+    /// Every document that a diff-sync session is on, and where it stood there, if that is not too long ago.
+    fn diff_documents(&self, session: [u8; 16]) -> Result<Vec<(DocId, DiffState)>, StoreError>;
     /// When a document last changed, in milliseconds since 1970.
     fn changed_ms(&self, doc: DocId) -> Result<Option<u64>, StoreError>;
     /// A setting of the folder.

@@ -29,6 +29,8 @@ struct Content {
     damaged: Vec<(DocId, String, Vec<u8>)>,
     /// How many further commits fail.
     failures: u32,
+    /// How many further commits seem to fail.
+    seeming_failures: u32,
 }
 
 impl MemoryLog {
@@ -60,6 +62,11 @@ impl MemoryLog {
         self.with(|content| content.failures = count);
     }
 
+    /// Makes the next `count` commits report a failure after they were made, as an fsync may.
+    pub fn fail_after_commits(&self, count: u32) {
+        self.with(|content| content.seeming_failures = count);
+    }
+
     fn with<T>(&self, run: impl FnOnce(&mut Content) -> T) -> T {
         run(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -74,6 +81,11 @@ impl Log for MemoryLog {
                 return Err(StoreError::Failed { path, what: "told to fail".to_owned() });
             }
             records.iter().for_each(|record| content.put(record.clone()));
+            if content.seeming_failures > 0 {
+                content.seeming_failures -= 1;
+                let path = PathBuf::from("memory");
+                return Err(StoreError::Failed { path, what: "told to seem to fail".to_owned() });
+            }
             Ok(())
         })
     }
@@ -206,6 +218,14 @@ impl LogReader for MemoryLog {
 
     fn diff_session(&self, session: [u8; 16], doc: DocId) -> Result<Option<DiffState>, StoreError> {
         Ok(self.with(|content| content.diff_sessions.get(&(session, doc)).cloned()))
+    }
+
+    fn diff_documents(&self, session: [u8; 16]) -> Result<Vec<(DocId, DiffState)>, StoreError> {
+        let range = (session, DocId([0; 16]))..=(session, DocId([0xff; 16]));
+        Ok(self.with(|content| {
+            let found = content.diff_sessions.range(range);
+            found.map(|((_, doc), state)| (*doc, state.clone())).collect()
+        }))
     }
 
     /// There is no clock here: any document that was ever changed was so at the same moment.

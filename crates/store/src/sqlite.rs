@@ -358,6 +358,16 @@ impl LogReader for SqliteReader {
         })
     }
 
+    fn diff_documents(&self, session: [u8; 16]) -> Result<Vec<(DocId, DiffState)>, StoreError> {
+        let text = format!(
+            "SELECT doc, identity, state FROM diff_sessions
+             WHERE session = ?1 AND used_ms >= {NOW_MS} - ?2 ORDER BY doc"
+        );
+        self.rows(&text, params![session, DIFF_SESSION_MS], |row| {
+            Ok((DocId(row.get(0)?), DiffState { identity: row.get(1)?, state: row.get(2)? }))
+        })
+    }
+
     fn changed_ms(&self, doc: DocId) -> Result<Option<u64>, StoreError> {
         self.one("SELECT changed_ms FROM documents WHERE doc = ?1", params![doc.0], |row| {
             Ok(row.get::<_, i64>(0)? as u64)

@@ -110,6 +110,7 @@ fn client(session: u64, token: &str) -> Client {
         auth: Some(token.to_owned()),
         name: Some("bench".to_owned()),
         compress: false,
+        wait: true,
     })
 }
 

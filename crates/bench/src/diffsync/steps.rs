@@ -43,6 +43,7 @@ pub fn measure(bytes: usize, steps: usize) -> Fallible<Measured> {
         version: 0,
         changed_ms: 0,
         compress: None,
+        wait: false,
     };
     client.handle(ClientInput::Received(Response::ConnectOk(ok).to_json()), Duration::ZERO);
     let mut times = Vec::with_capacity(steps);

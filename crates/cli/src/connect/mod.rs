@@ -68,8 +68,14 @@ pub async fn run(
     let mut session = [0; 16];
     getrandom::fill(&mut session).map_err(|error| Failure::other(error.to_string(), ""))?;
     let name = name.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()));
-    let settings =
-        Settings { session: SessionId(session), doc, auth: Some(token.secret()), name, compress: true };
+    let settings = Settings {
+        session: SessionId(session),
+        doc,
+        auth: Some(token.secret()),
+        name,
+        compress: true,
+        wait: true,
+    };
     let talk = Talk::new(place, Client::new(settings));
     let (terminal, typed) = Terminal::open(json)?;
     talk.run(terminal, typed).await

@@ -38,6 +38,8 @@ struct Line {
     write: WriteHalf<Stream>,
     /// What of a line has come: reading may be given up in the middle of one.
     part: Vec<u8>,
+    /// So much of it had come when that was last looked at.
+    seen: usize,
 }
 
 /// The client, its connection, and what is known of both.
@@ -128,7 +130,14 @@ impl Talk {
         match event {
             Event::Dial => self.dial(terminal).await,
             Event::Received(text) => self.handle(ClientInput::Received(text), terminal).await,
-            Event::Tick => self.handle(ClientInput::Tick, terminal).await,
+            Event::Tick => {
+                let come = self.line.as_ref().map_or(0, |line| line.part.len());
+                let seen = self.line.as_mut().map_or(0, |line| std::mem::replace(&mut line.seen, come));
+                if come > seen {
+                    self.handle(ClientInput::Arriving, terminal).await;
+                }
+                self.handle(ClientInput::Tick, terminal).await;
+            }
             Event::Broken => self.lost("the connection broke", terminal),
         }
     }
@@ -149,7 +158,7 @@ impl Talk {
             }
         };
         let (read, write) = tokio::io::split(stream);
-        self.line = Some(Line { read: BufReader::new(read), write, part: Vec::new() });
+        self.line = Some(Line { read: BufReader::new(read), write, part: Vec::new(), seen: 0 });
         self.handle(ClientInput::Connected, terminal).await;
     }
 

@@ -5,6 +5,7 @@
 //! (`stored`). A session outlives its connection; two connections cannot have it at once (`seat`).
 
 mod change_log;
+mod command;
 mod live_history;
 mod seat;
 mod session;
@@ -17,5 +18,5 @@ pub use live_history::LiveHistory;
 pub use session::{DiffParty, DiffSession, News};
 pub use tip::{Showcase, Tip};
 
+pub(crate) use command::{DiffCommand, take};
 pub(crate) use seat::Seats;
-pub(crate) use session::{DiffCommand, take};

@@ -2,6 +2,7 @@
 //! it left: a client whose connection broke without a word must not be kept out by it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use syncline_engine::Version;
@@ -12,26 +13,61 @@ use tokio::sync::{OwnedMutexGuard, watch};
 use crate::error::HubError;
 
 /// The session's state while a connection has it, or between two.
-pub(crate) type State = Option<Server<Version>>;
+#[derive(Default)]
+pub(crate) struct State {
+    /// `None`: nobody has looked yet.
+    pub server: Option<Server<Version>>,
+    /// Whether the last step was taken is not known: the journal may be ahead.
+    pub unsure: bool,
+}
 
 type Key = (DocId, SessionId);
 
 struct Seat {
     identity: [u8; 32],
+    /// Who has it and who waits for it. Changed under the register's lock only.
+    claims: AtomicUsize,
     /// Counts those who want it.
     wanted: watch::Sender<u64>,
     state: Arc<tokio::sync::Mutex<State>>,
 }
 
+type Register = Mutex<HashMap<Key, Arc<Seat>>>;
+
 /// All sessions that a connection has. Bounded by the connections and the documents each may open.
 #[derive(Default)]
-pub(crate) struct Seats(Mutex<HashMap<Key, Arc<Seat>>>);
+pub(crate) struct Seats(Arc<Register>);
 
 /// A session that this connection has, until it is dropped.
 pub(crate) struct Taken {
+    // Before the claim: whoever waits must find the state when the seat is given up.
     pub state: OwnedMutexGuard<State>,
-    seat: Arc<Seat>,
+    claim: Claim,
     wanted: watch::Receiver<u64>,
+}
+
+/// That somebody has the seat or waits for it. The last one to go takes it out of the register, however it goes: also
+/// when it gave up waiting.
+struct Claim {
+    register: Arc<Register>,
+    key: Key,
+    seat: Arc<Seat>,
+}
+
+impl Claim {
+    /// Whether somebody else has it or waits for it.
+    fn has_rivals(&self) -> bool {
+        self.seat.claims.load(Ordering::Relaxed) > 1
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut seats = self.register.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.seat.claims.fetch_sub(1, Ordering::Relaxed) == 1 {
+            seats.remove(&self.key);
+        }
+    }
 }
 
 impl Seats {
@@ -40,38 +76,31 @@ impl Seats {
     /// # Errors
     /// [`HubError::NotYours`] if another identity has it.
     pub async fn take(&self, key: Key, identity: [u8; 32]) -> Result<Taken, HubError> {
-        let (seat, wanted) = {
+        let (claim, wanted) = {
             let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let new = || Arc::new(Seat { identity, wanted: watch::Sender::new(0), state: Arc::default() });
-            let seat = seats.entry(key).or_insert_with(new).clone();
+            let new = || {
+                let (wanted, state) = (watch::Sender::new(0), Arc::default());
+                Arc::new(Seat { identity, claims: AtomicUsize::new(0), wanted, state })
+            };
+            let seat = seats.entry(key).or_insert_with(new);
             if seat.identity != identity {
                 return Err(HubError::NotYours);
             }
             // One step, under the register's lock: whoever comes after us, also while we wait, wants it from us.
             seat.wanted.send_modify(|count| *count += 1);
             let wanted = seat.wanted.subscribe();
-            (seat, wanted)
+            seat.claims.fetch_add(1, Ordering::Relaxed);
+            (Claim { register: self.0.clone(), key, seat: seat.clone() }, wanted)
         };
-        let state = seat.state.clone().lock_owned().await;
-        Ok(Taken { state, seat, wanted })
-    }
-
-    /// Forgets the seat if nobody else has or wants it. Says whether somebody does.
-    pub fn leave(&self, key: Key, taken: Taken) -> bool {
-        let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The register's, and ours: whoever waits has another.
-        let others = Arc::strong_count(&taken.seat) > 2;
-        if !others && seats.get(&key).is_some_and(|seat| Arc::ptr_eq(seat, &taken.seat)) {
-            seats.remove(&key);
-        }
-        others
+        let state = claim.seat.state.clone().lock_owned().await;
+        Ok(Taken { state, claim, wanted })
     }
 }
 
 impl Taken {
     /// Whether somebody waits for the session.
     pub fn is_wanted(&self) -> bool {
-        Arc::strong_count(&self.seat) > 2
+        self.claim.has_rivals()
     }
 
     /// Returns when another connection wants the session. Cancel-safe.
@@ -103,9 +132,9 @@ mod tests {
                 () = first.wanted() => {}
             }
             assert!(first.is_wanted());
-            assert!(seats.leave(KEY, first));
+            drop(first);
             let second = second.await.unwrap();
-            assert!(!seats.leave(KEY, second));
+            assert!(!second.is_wanted());
         }
         // A third that comes while the second still waits for the first.
         let first = seats.take(KEY, [7; 32]).await.unwrap();
@@ -117,12 +146,36 @@ mod tests {
             _ = &mut third => panic!("the first has it"),
             () = std::future::ready(()) => {}
         }
-        seats.leave(KEY, first);
+        drop(first);
         let mut second = second.await.unwrap();
         second.wanted().await;
-        seats.leave(KEY, second);
+        drop(second);
         let third = third.await.unwrap();
-        assert!(!seats.leave(KEY, third));
+        assert!(!third.is_wanted());
+        drop(third);
         assert!(seats.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_leaves_nothing_in_the_register() {
+        for first_leaves_before in [true, false] {
+            let seats = Seats::default();
+            let first = seats.take(KEY, [7; 32]).await.unwrap();
+            let mut second = Box::pin(seats.take(KEY, [7; 32]));
+            tokio::select! {
+                biased;
+                _ = &mut second => panic!("the first has it"),
+                () = std::future::ready(()) => {}
+            }
+            if first_leaves_before {
+                drop(first);
+                drop(second);
+            } else {
+                drop(second);
+                assert!(!first.is_wanted(), "nobody waits any more");
+                drop(first);
+            }
+            assert!(seats.0.lock().unwrap().is_empty());
+        }
     }
 }

@@ -2,25 +2,22 @@
 
 use std::sync::Arc;
 
+use syncline_engine::Version;
 use syncline_engine::catalogue::DocId;
-use syncline_engine::{Document, Meta, Version};
 use syncline_protocol::diffsync::{
-    Answer, Answered, ClientReturn, ClientSync, ConnectOk, HistoryEntry, Server, SessionId, Step, SummedText,
+    Answer, ClientReturn, ClientSync, ConnectOk, HistoryEntry, Server, SessionId,
 };
-use syncline_protocol::limits;
-use syncline_store::Record;
 use tokio::sync::watch;
 
-use super::change_log;
-use super::live_history::LiveHistory;
+use super::command::{DiffCommand, Opened, Request, Seated, Stepped};
 use super::seat::Taken;
 use super::shown::Shown;
 use super::stored;
-use super::tip::{Showcase, Tip};
-use crate::document::{Command, Reply};
+use super::tip::{Showcase, Snapshot};
+use crate::document::Command;
 use crate::error::HubError;
 use crate::hub::Hub;
-use crate::text_session::{clipped, find_text};
+use crate::text_session::find_text;
 
 /// Who a session is with.
 #[derive(Clone, Debug)]
@@ -38,8 +35,9 @@ pub struct DiffParty {
 pub struct DiffSession {
     hub: Hub,
     doc: DocId,
-    path: String,
-    party: Arc<DiffParty>,
+    /// Where the document was when this was opened. The client may know it by an older path.
+    place: String,
+    seated: Arc<Seated>,
     taken: Taken,
     durable: watch::Receiver<u64>,
     /// What the document shows; `None` until it was asked once.
@@ -57,6 +55,33 @@ pub enum News {
     TakenOver,
 }
 
+/// A document, where it is, and by which path its client knows it.
+struct Found {
+    doc: DocId,
+    place: String,
+    path: String,
+}
+
+/// The document that is meant: what is at the path, or what was there when this session opened it and was renamed since.
+/// Its client cannot know the new name, and what it has not sent yet belongs there.
+async fn find(hub: &Hub, path: Option<&str>, party: &DiffParty) -> Result<Found, HubError> {
+    let found = find_text(hub, path).map(|(doc, place)| Found { doc, path: place.clone(), place });
+    let Some(path) = path else { return found };
+    let session = party.session.0;
+    let known = hub.read_journal(move |reader| Ok(reader.diff_documents(session)?)).await?;
+    if known.iter().any(|(doc, _)| found.as_ref().is_ok_and(|found| found.doc == *doc)) {
+        return found;
+    }
+    let moved = known.into_iter().find_map(|(doc, state)| {
+        let was_here = state.identity == party.identity && stored::path(&state.state) == Ok(path);
+        let place = hub.catalogue().get(&doc).filter(|_| was_here)?.path()?.clone();
+        // Not if it was deleted, or became something else.
+        let is_there = find_text(hub, Some(&place)).is_ok_and(|(at, _)| at == doc);
+        is_there.then(|| Found { doc, place, path: path.to_owned() })
+    });
+    moved.map_or(found, Ok)
+}
+
 async fn changed(hub: &Hub, doc: DocId, durable: &mut watch::Receiver<u64>) {
     if durable.changed().await.is_err() {
         // The task ended; a new one tells what happens from now on.
@@ -67,173 +92,18 @@ async fn changed(hub: &Hub, doc: DocId, durable: &mut watch::Receiver<u64>) {
     }
 }
 
-/// What a document's task is asked about a session.
-pub(crate) enum DiffCommand {
-    /// Begin a session, or go on with one as the journal has it.
-    Open { stored: Option<Vec<u8>>, reply: Reply<Opened> },
-    /// Take a step.
-    Step { server: Server<Version>, request: Request, party: Arc<DiffParty>, reply: Reply<Stepped> },
-    /// Journal the session as it stands.
-    Park { server: Server<Version>, party: Arc<DiffParty>, reply: Reply<()> },
-    /// What happened?
-    History { reply: Reply<Vec<HistoryEntry>> },
-    /// How many events are there?
-    Version { reply: Reply<u64> },
-}
-
-pub(crate) enum Request {
-    Sync(ClientSync),
-    Return(ClientReturn),
-}
-
-pub(crate) struct Opened {
-    server: Server<Version>,
-    resumed: bool,
-}
-
-pub(crate) struct Stepped {
-    server: Server<Version>,
-    step: Step,
-    showcase: Arc<Showcase>,
-    /// Tells of what is durable after this answer.
-    durable: watch::Receiver<u64>,
-}
-
-impl DiffCommand {
-    /// Answers that the document cannot be had.
-    pub fn refuse(self, error: HubError) {
-        match self {
-            DiffCommand::Open { reply, .. } => drop(reply.send(Err(error))),
-            DiffCommand::Step { reply, .. } => drop(reply.send(Err(error))),
-            DiffCommand::Park { reply, .. } => drop(reply.send(Err(error))),
-            DiffCommand::History { reply } => drop(reply.send(Err(error))),
-            DiffCommand::Version { reply } => drop(reply.send(Err(error))),
-        }
-    }
-}
-
-/// What waits for the commit.
-type Waiting = Box<dyn FnOnce(Result<(), HubError>, &Document) + Send>;
-
-/// Carries a command out on the document in memory. What is to be journalled with it goes to `extra`; what is
-/// answered waits for the commit.
-pub(crate) fn take(
-    command: DiffCommand,
-    (hub, doc): (&Hub, DocId),
-    (document, tip): (&mut Document, &mut Option<Tip>),
-    published: &watch::Sender<u64>,
-    extra: &mut Vec<Record>,
-) -> Option<Waiting> {
-    let tip = tip.get_or_insert_with(|| Tip::of(document));
-    let record = |server: &Server<Version>, party: &DiffParty, document: &Document| Record::DiffSession {
-        session: party.session.0,
-        doc,
-        identity: party.identity,
-        state: stored::encode(&server.parts(), document),
-    };
-    Some(match command {
-        DiffCommand::Open { stored, reply } => {
-            let opened = opened(stored, document, tip);
-            Box::new(move |committed, _| drop(reply.send(committed.map(|()| opened))))
-        }
-        DiffCommand::Step { mut server, request, party, reply } => {
-            let name = if party.name.is_empty() { "diff-sync client" } else { clipped(&party.name) };
-            let meta = Meta { author: name.into(), channel: "diffsync".into(), time_ms: hub.now_ms() };
-            let mut history = LiveHistory { document, tip, agent: hub.agent(), meta: &meta };
-            let step = match &request {
-                Request::Sync(sync) => server.sync(sync, &mut history),
-                Request::Return(back) => server.returned(back, &mut history),
-            };
-            let step = match step {
-                Ok(step) => step,
-                Err(error) => {
-                    drop(reply.send(Err(error)));
-                    return None;
-                }
-            };
-            if step.entered {
-                extra.push(record(&server, &party, document));
-            }
-            if let Request::Return(back) = request
-                && (step.entered || *document.text() != *back.text)
-            {
-                // Its text may be the only copy of what somebody wrote: kept whole, also if nothing of it was
-                // entered (its checksum was wrong, or its edit equalled somebody else's).
-                let hash = *blake3::hash(back.text.as_bytes()).as_bytes();
-                let what = format!(
-                    "{name} came back with a session not known any more; its text is kept as {}",
-                    blake3::Hash::from_bytes(hash).to_hex()
-                );
-                extra.push(Record::Content { hash, bytes: back.text.into_bytes() });
-                extra.push(Record::Decision { doc, time_ms: meta.time_ms, what });
-            }
-            let (published, showcase) = (published.clone(), tip.showcase());
-            Box::new(move |committed, _| {
-                // Subscribed when the commit is published: what comes after is news to this client, and what
-                // came before is in its answer.
-                let done = || Stepped { server, step, showcase, durable: published.subscribe() };
-                drop(reply.send(committed.map(|()| done())));
-            })
-        }
-        DiffCommand::Park { server, party, reply } => {
-            extra.push(record(&server, &party, document));
-            Box::new(move |committed, _| drop(reply.send(committed)))
-        }
-        DiffCommand::History { reply } => Box::new(move |committed, document| {
-            drop(reply.send(committed.map(|()| change_log(document, limits::MAX_HISTORY))));
-        }),
-        DiffCommand::Version { reply } => Box::new(move |committed, document| {
-            drop(reply.send(committed.map(|()| document.events() as u64)));
-        }),
-    })
-}
-
-/// The session that the journal has, or a new one.
-fn opened(stored: Option<Vec<u8>>, document: &mut Document, tip: &mut Tip) -> Opened {
-    // A session that cannot be read is a session that is not known: its client brings its text itself.
-    let parts = stored.and_then(|bytes| stored::decode(&bytes, document).ok().flatten());
-    let now = tip.now(document).clone();
-    // Whether its client ever learnt of a session that answered nothing is not known: it begins anew, and the client
-    // brings what it has.
-    let Some(parts) = parts.filter(|parts| parts.answered != Answered::Nothing) else {
-        return Opened { server: Server::new(now), resumed: false };
-    };
-    let text = |version: &Version| {
-        if *version == now.version {
-            return now.text.clone();
-        }
-        SummedText::from(document.text_at(version).to_string().as_str())
-    };
-    let (shadow, backup) = (text(&parts.shadow), text(&parts.backup));
-    Opened { server: Server::restored(parts, shadow, backup), resumed: true }
-}
-
 impl DiffSession {
     pub(crate) async fn open(
         hub: Hub,
         path: Option<&str>,
         party: DiffParty,
     ) -> Result<(DiffSession, ConnectOk), HubError> {
-        let (doc, path) = find_text(&hub, path)?;
+        let Found { doc, place, path } = find(&hub, path, &party).await?;
         let mut taken = hub.0.seats.take((doc, party.session), party.identity).await?;
-        let opened = DiffSession::state(&hub, doc, &party, &mut taken).await;
-        let (resumed, changed_ms) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                hub.0.seats.leave((doc, party.session), taken);
-                return Err(error);
-            }
-        };
-        let handle = hub.handle(doc);
-        let version = hub.ask(doc, |reply| Command::Diff(DiffCommand::Version { reply })).await;
-        let (durable, version) = match (handle, version) {
-            (Ok(handle), Ok(version)) => (handle.durable, version),
-            (Err(error), _) | (_, Err(error)) => {
-                hub.0.seats.leave((doc, party.session), taken);
-                return Err(error);
-            }
-        };
-        let server = taken.state.as_ref().ok_or(HubError::Closed)?;
+        let (resumed, changed_ms) = DiffSession::state(&hub, doc, &party, &mut taken).await?;
+        let durable = hub.handle(doc)?.durable;
+        let version = hub.ask(doc, |reply| Command::Diff(DiffCommand::Version { reply })).await?;
+        let server = taken.state.server.as_ref().ok_or(HubError::Closed)?;
         let (n, m, last_seq) = server.numbers();
         let text = &server.shadow().text;
         let ok = ConnectOk {
@@ -247,17 +117,10 @@ impl DiffSession {
             version,
             changed_ms,
             compress: None,
+            wait: false,
         };
-        let session = DiffSession {
-            hub,
-            doc,
-            path,
-            party: Arc::new(party),
-            taken,
-            durable,
-            showcase: None,
-            dirty: true,
-        };
+        let seated = Arc::new((party, path));
+        let session = DiffSession { hub, doc, place, seated, taken, durable, showcase: None, dirty: true };
         Ok((session, ok))
     }
 
@@ -274,7 +137,8 @@ impl DiffSession {
                 Ok((reader.diff_session(session, doc)?, reader.changed_ms(doc)?.unwrap_or_default()))
             })
             .await?;
-        if taken.state.as_ref().is_some_and(Server::has_answered) {
+        let known = taken.state.server.as_ref().is_some_and(Server::has_answered);
+        if known && !taken.state.unsure {
             return Ok((true, changed_ms));
         }
         if stored.as_ref().is_some_and(|stored| stored.identity != party.identity) {
@@ -283,18 +147,29 @@ impl DiffSession {
         let stored = stored.map(|stored| stored.state);
         let Opened { server, resumed } =
             hub.ask(doc, |reply| Command::Diff(DiffCommand::Open { stored, reply })).await?;
-        *taken.state = Some(server);
+        taken.state.unsure = false;
+        // What the journal has is newer only if the step was committed that seemed to have failed.
+        let last_seq = |server: &Server<Version>| server.numbers().2;
+        if known
+            && !(resumed
+                && taken.state.server.as_ref().is_some_and(|ours| last_seq(ours) < last_seq(&server)))
+        {
+            return Ok((true, changed_ms));
+        }
+        taken.state.server = Some(server);
         Ok((resumed, changed_ms))
     }
 
     /// Whether this is that session on the document at that path (`None`: the folder's first).
     pub fn is_on(&self, path: Option<&str>, session: SessionId) -> bool {
-        self.party.session == session && find_text(&self.hub, path).is_ok_and(|(doc, _)| doc == self.doc)
+        let (party, name) = &*self.seated;
+        party.session == session
+            && (path == Some(name) || find_text(&self.hub, path).is_ok_and(|(doc, _)| doc == self.doc))
     }
 
-    /// The document's path.
+    /// The document's path, which need not be the one that the client asked for.
     pub fn document(&self) -> &str {
-        &self.path
+        &self.place
     }
 
     /// Takes a step. What it entered is durable on return.
@@ -306,28 +181,48 @@ impl DiffSession {
         if let Some(answer) = self.glance(&sync) {
             return Ok(answer);
         }
-        self.step(Request::Sync(sync)).await
+        // In a box, as all that is rare: of a thousand sessions each has room for what it awaits.
+        Box::pin(self.step(Request::Sync(sync))).await
+    }
+
+    /// What there is to say to the last request, which waits for news: perhaps nothing.
+    ///
+    /// # Errors
+    /// As [`DiffSession::sync`].
+    pub async fn answer(&mut self) -> Result<Answer, HubError> {
+        let missed = match (self.shown(), &mut self.taken.state.server) {
+            // In place: what is looked at here is known to be there.
+            (Some(snapshot), Some(server)) if snapshot.knows(&server.shadow().version) => {
+                self.dirty = true;
+                return Ok(server.news(&mut Shown { snapshot: &snapshot, missed: false }));
+            }
+            _ => Request::News,
+        };
+        Box::pin(self.step(missed)).await
     }
 
     /// Takes a step that enters nothing by what the document shows, without asking its task: of a thousand
     /// clients that hear of an edit, one made it. `None` if that does not do.
     fn glance(&mut self, sync: &ClientSync) -> Option<Answer> {
-        let snapshot = self.showcase.as_ref()?.look()?;
-        // It counts only if it is the newest, and if the task that showed it still runs.
-        self.durable.has_changed().ok()?;
-        if *self.durable.borrow_and_update() != snapshot.count {
-            return None;
-        }
-        let mut server = self.taken.state.clone()?;
+        let snapshot = self.shown()?;
+        let mut server = self.taken.state.server.clone()?;
         let mut shown = Shown { snapshot: &snapshot, missed: false };
         // An error: there is something to enter.
         let step = server.sync(sync, &mut shown).ok()?;
         if shown.missed {
             return None;
         }
-        *self.taken.state = Some(server);
+        self.taken.state.server = Some(server);
         self.dirty = true;
         Some(step.answer)
+    }
+
+    /// What the document shows, if that is its newest version and the session stands where it seems to.
+    fn shown(&mut self) -> Option<Arc<Snapshot>> {
+        let snapshot = self.showcase.as_ref()?.look()?;
+        // If the task that showed it does not run any more, nobody says what is newest.
+        self.durable.has_changed().ok()?;
+        (*self.durable.borrow_and_update() == snapshot.count && !self.taken.state.unsure).then_some(snapshot)
     }
 
     /// Takes the text of a client whose session was not known. Durable on return.
@@ -335,18 +230,23 @@ impl DiffSession {
     /// # Errors
     /// As [`DiffSession::sync`].
     pub async fn returned(&mut self, back: ClientReturn) -> Result<Answer, HubError> {
-        self.step(Request::Return(back)).await
+        Box::pin(self.step(Request::Return(back))).await
     }
 
     async fn step(&mut self, request: Request) -> Result<Answer, HubError> {
-        // A copy goes: if the commit fails, or this future is dropped, the session stands where it stood.
-        let server = self.taken.state.clone().ok_or(HubError::Closed)?;
-        let party = self.party.clone();
+        if self.taken.state.unsure {
+            DiffSession::state(&self.hub, self.doc, &self.seated.0, &mut self.taken).await?;
+        }
+        // A copy goes: if nothing is committed, the session stands where it stood. Whether anything was is not known
+        // when the commit fails, or when this future is dropped: then the journal is asked before the next step.
+        let server = self.taken.state.server.clone().ok_or(HubError::Closed)?;
+        self.taken.state.unsure = true;
+        let seated = self.seated.clone();
         let Stepped { server, step, showcase, durable } = self
             .hub
-            .ask(self.doc, |reply| Command::Diff(DiffCommand::Step { server, request, party, reply }))
+            .ask(self.doc, |reply| Command::Diff(DiffCommand::Step { server, request, seated, reply }))
             .await?;
-        *self.taken.state = Some(server);
+        (self.taken.state.server, self.taken.state.unsure) = (Some(server), false);
         (self.durable, self.showcase) = (durable, Some(showcase));
         self.dirty = !step.entered;
         Ok(step.answer)
@@ -381,16 +281,15 @@ impl DiffSession {
 
     /// Leaves the session to whoever comes back to it.
     pub async fn leave(self) {
-        let DiffSession { hub, doc, party, taken, dirty, .. } = self;
+        let DiffSession { hub, doc, seated, taken, dirty, .. } = self;
         // Whoever waits goes on with what is in memory.
         if dirty
             && !taken.is_wanted()
-            && let Some(server) = taken.state.clone()
+            && !taken.state.unsure
+            && let Some(server) = taken.state.server.clone()
         {
-            let (asked, party) = (hub.clone(), party.clone());
             // If it cannot be recorded now, the client will be told again what it was told since.
-            let _ = asked.ask(doc, |reply| Command::Diff(DiffCommand::Park { server, party, reply })).await;
+            let _ = hub.ask(doc, |reply| Command::Diff(DiffCommand::Park { server, seated, reply })).await;
         }
-        hub.0.seats.leave((doc, party.session), taken);
     }
 }

@@ -61,6 +61,11 @@ impl Showcase {
 }
 
 impl Snapshot {
+    /// Whether it can say what changed since this version.
+    pub fn knows(&self, version: &Version) -> bool {
+        *version == self.now.version || self.behind.iter().any(|behind| behind.version == *version)
+    }
+
     /// What changed since a shadow, if it is remembered.
     pub fn changes(&self, since: &Version) -> Option<Option<Arc<Delta>>> {
         if *since == self.now.version {

@@ -318,6 +318,7 @@ impl Connection {
             auth: Some(holder.token().secret()),
             name: None,
             compress: false,
+            wait: false,
         };
         let (mut client, started) = (Client::new(settings), Instant::now());
         let mut wire = self.dial(served, holder, None).await.unwrap();

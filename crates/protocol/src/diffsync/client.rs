@@ -4,23 +4,26 @@
 //! over the other: no text is searched for a context, and nothing typed is lost, whatever the network does. A
 //! request carries everything that was not acknowledged; at most one is under way.
 
+mod answers;
 mod events;
+mod parcel;
+mod sending;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use syncline_engine::{Edit, diff};
+use syncline_engine::Edit;
 
 use super::checksum::Sum;
+use super::delta::Delta;
 use super::packing::{ZLIB, pack, unpack};
-use super::request::{ClientReturn, ClientSync, Connect, Request};
-use super::response::{ConnectOk, Response, Resync, ServerSync};
-use super::server::delta_of;
+use super::request::{Connect, Request};
+use super::response::{ConnectOk, Response};
 use super::summed_text::SummedText;
 use crate::error::{ErrorCode, ProtocolError};
 use crate::limits;
-use crate::rebase::{composed, rebase};
+use crate::rebase::composed;
 
 pub use events::{ClientInput, ClientOutput, Counts, Settings};
 
@@ -45,7 +48,7 @@ struct Sent {
     /// The shadow before it.
     before: SummedText,
     edits: Vec<Edit>,
-    delta: Arc<super::Delta>,
+    delta: Arc<Delta>,
 }
 
 /// What is told to a hub that has forgotten the session.
@@ -62,6 +65,10 @@ struct Returning {
 struct Flight {
     seq: u64,
     until: Duration,
+    /// It is answered whenever there is news. It stops nothing: a newer request takes its place.
+    waits: bool,
+    /// How often it was answered.
+    answers: usize,
 }
 
 /// The client's end of a session on one document.
@@ -87,13 +94,19 @@ pub struct Client {
     returning: Option<Returning>,
     /// There is a reason to send at once.
     again: bool,
+    /// The hub does not take what was typed, however often it is told: it is too long. Nothing is sent until it changes.
+    stuck: bool,
     wait: Duration,
     poll: Duration,
     next_poll: Duration,
     misfits: u32,
     heard: Duration,
+    /// Since when parts of a message come.
+    arriving: Option<Duration>,
     said: Duration,
     packing: bool,
+    /// Requests may wait for news: that was agreed.
+    waiting: bool,
     unsaved: bool,
     counts: Counts,
 }
@@ -116,13 +129,16 @@ impl Client {
             known: false,
             returning: None,
             again: false,
+            stuck: false,
             wait: limits::ANSWER_WAIT,
             poll: limits::POLL,
             next_poll: Duration::ZERO,
             misfits: 0,
             heard: Duration::ZERO,
+            arriving: None,
             said: Duration::ZERO,
             packing: false,
+            waiting: false,
             unsaved: false,
             counts: Counts::default(),
         }
@@ -165,7 +181,9 @@ impl Client {
             Phase::Offline => None,
             Phase::Greeting => Some(self.heard + limits::HEAD_TIMEOUT),
             Phase::Live => {
-                let work = self.flight.map_or(self.next_poll, |flight| flight.until);
+                let flight = self.flight.filter(|flight| !flight.waits);
+                let work = flight.map_or(self.next_poll, |flight| flight.until);
+                let work = if self.stuck { silence } else { work };
                 Some(work.min(self.said + limits::HEARTBEAT).min(silence))
             }
         }
@@ -180,8 +198,18 @@ impl Client {
                 self.phase = Phase::Offline;
                 self.flight = None;
             }
+            ClientInput::Arriving => {
+                let since = *self.arriving.get_or_insert(now);
+                if now.saturating_sub(since) < limits::LONGEST_ARRIVAL {
+                    self.heard = now;
+                    // It may be the answer: asked again, it would come again, under another number.
+                    if let Some(flight) = &mut self.flight {
+                        flight.until = now + self.wait;
+                    }
+                }
+            }
             ClientInput::Received(line) => {
-                self.heard = now;
+                (self.heard, self.arriving) = (now, None);
                 if let Err(error) = self.received(&line, now, &mut out) {
                     out.push(ClientOutput::Redial(error.to_string()));
                 }
@@ -211,13 +239,16 @@ impl Client {
 
     fn connected(&mut self, now: Duration, out: &mut Vec<ClientOutput>) {
         (self.phase, self.packing, self.flight) = (Phase::Greeting, false, None);
-        (self.heard, self.wait) = (now, limits::ANSWER_WAIT);
+        self.stuck = false;
+        (self.heard, self.arriving, self.wait) = (now, None, limits::ANSWER_WAIT);
         self.counts.connections += 1;
-        let Settings { session, doc, auth, name, compress } = self.settings.clone();
+        self.waiting = false;
+        let Settings { session, doc, auth, name, compress, wait } = self.settings.clone();
         let compress = if compress { vec![ZLIB.to_owned()] } else { Vec::new() };
         // Once the path is known it is asked for: "the only one" may be another one later.
         let doc = if self.known { Some(self.doc.clone()) } else { doc };
-        self.send(Request::Connect(Connect { session: Some(session), doc, auth, name, compress }), now, out);
+        let connect = Connect { session: Some(session), doc, auth, name, compress, wait };
+        self.send(Request::Connect(connect), now, out);
     }
 
     fn edited(&mut self, edits: &[Edit]) {
@@ -229,6 +260,10 @@ impl Client {
         self.text = text;
         self.local = composed(&self.local, edits);
         (self.again, self.unsaved) = (true, true);
+        if std::mem::take(&mut self.stuck) {
+            // A fresh start draws all that was typed together: what was too long and is deleted again is gone from it.
+            self.misfits = MAX_MISFITS + 1;
+        }
     }
 
     fn tick(&mut self, now: Duration, out: &mut Vec<ClientOutput>) {
@@ -241,13 +276,13 @@ impl Client {
         if self.phase != Phase::Live {
             return;
         }
-        if self.flight.is_some_and(|flight| now >= flight.until) {
+        if self.flight.is_some_and(|flight| !flight.waits && now >= flight.until) {
             self.flight = None;
             self.counts.timeouts += 1;
             self.wait = (self.wait * 2).min(limits::MAX_ANSWER_WAIT);
             self.again = true;
         }
-        if self.flight.is_none() && now >= self.next_poll {
+        if self.flight.is_none_or(|flight| flight.waits) && now >= self.next_poll {
             self.again = true;
             self.poll = (self.poll * 2).min(limits::MAX_POLL);
         }
@@ -256,58 +291,15 @@ impl Client {
         }
     }
 
-    /// Sends a request if there is a reason and none is under way.
-    fn step(&mut self, now: Duration, out: &mut Vec<ClientOutput>) {
-        if self.flight.is_some() || !self.again {
-            return;
-        }
-        self.again = false;
-        let doc = self.doc.clone();
-        let told = self.returning.as_ref().and_then(|returning| returning.seq);
-        let seq = told.unwrap_or(self.seq + 1);
-        self.seq = self.seq.max(seq);
-        let request = match &mut self.returning {
-            Some(returning) => {
-                if told.is_none() {
-                    self.shadow = self.text.clone();
-                    self.local.clear();
-                    returning.seq = Some(seq);
-                }
-                let (shadow, sum) = (returning.before.to_string(), returning.before.sum());
-                Request::Return(ClientReturn { doc, seq, shadow, text: self.shadow.to_string(), sum })
-            }
-            None => {
-                self.take_up_local();
-                let edits = self.sent.iter().map(|sent| (sent.base_n, sent.delta.clone())).collect();
-                let sum = (self.misfits <= MAX_MISFITS).then(|| self.shadow.sum());
-                Request::Sync(ClientSync { doc, session: None, seq, m_ack: self.m, edits, sum })
-            }
-        };
-        self.flight = Some(Flight { seq, until: now + self.wait });
-        self.next_poll = now + self.poll;
-        self.counts.requests += 1;
-        self.send(request, now, out);
-    }
-
-    /// Gives what was typed a number: it is an edit that the hub may have from now on.
-    fn take_up_local(&mut self) {
-        if self.local.is_empty() || self.sent.len() >= MAX_SENT {
-            return;
-        }
-        let edits = std::mem::take(&mut self.local);
-        let before = std::mem::replace(&mut self.shadow, self.text.clone());
-        let delta = Arc::new(delta_of(&edits, before.chars(), &self.shadow));
-        self.sent.push_back(Sent { base_n: self.n, before, edits, delta });
-        self.n += 1;
-    }
-
     fn received(
         &mut self,
         line: &str,
         now: Duration,
         out: &mut Vec<ClientOutput>,
     ) -> Result<(), ProtocolError> {
-        let json = unpack(line, self.packing, limits::MAX_LINE)?;
+        // Who offers a compression gets it from the first answer on.
+        let offered = self.packing || (self.phase == Phase::Greeting && self.settings.compress);
+        let json = unpack(line, offered, limits::MAX_LINE)?;
         match Response::parse(&json)? {
             Response::ConnectOk(ok) => self.opened(ok, now, out)?,
             Response::Sync(sync) => self.synced(&sync, now, out),
@@ -335,13 +327,22 @@ impl Client {
 
     fn refused(&mut self, error: ProtocolError, now: Duration, out: &mut Vec<ClientOutput>) {
         use ErrorCode::{
-            Closing, Expired, Forbidden, NotText, Replaced, Revoked, Timeout, Unauthorized, UnknownDocument,
-            UnsupportedVersion,
+            Closing, Expired, Forbidden, NotText, Replaced, Revoked, Timeout, TooLarge, Unauthorized,
+            UnknownDocument, UnsupportedVersion,
         };
         match error.code {
             Unauthorized | Expired | Revoked | Forbidden | NotText | UnknownDocument | UnsupportedVersion
             | Replaced => {
                 out.push(ClientOutput::GiveUp(error));
+            }
+            TooLarge if self.flight.is_some() => {
+                self.flight = None;
+                // Of what is there to read: nothing but reading it in parts would help, which this protocol has not.
+                if self.is_saved() {
+                    return out.push(ClientOutput::GiveUp(error));
+                }
+                self.stuck = true;
+                out.push(ClientOutput::Refused(error));
             }
             Closing | Timeout => out.push(ClientOutput::Redial(error.to_string())),
             _ => {
@@ -368,6 +369,7 @@ impl Client {
             return bad("the hub opened another document");
         }
         self.packing = ok.compress.as_deref() == Some(ZLIB);
+        self.waiting = ok.wait;
         self.seq = self.seq.max(ok.last_seq);
         if ok.resumed {
             if !self.known && self.n == 0 && ok.n > 0 {
@@ -411,109 +413,6 @@ impl Client {
         } else {
             self.returning = Some(Returning { before, seq: None });
         }
-    }
-
-    fn synced(&mut self, sync: &ServerSync, now: Duration, out: &mut Vec<ClientOutput>) {
-        if self.flight.is_none_or(|flight| flight.seq != sync.seq) || self.returning.is_some() {
-            return;
-        }
-        self.flight = None;
-        self.counts.answers += 1;
-        self.wait = limits::ANSWER_WAIT;
-        self.acknowledged(sync.n_ack);
-        if sync.n_ack != self.n {
-            // It answers a request of another life of this session; the next one will fit.
-            self.again = true;
-            return;
-        }
-        match self.applied(sync) {
-            Some((shadow, m, theirs)) => {
-                self.misfits = 0;
-                if !theirs.is_empty() {
-                    self.counts.received += 1;
-                    self.lively(now);
-                    self.local = rebase(&self.local, &theirs);
-                    // The mapped edits fit by construction; if they did not, the shadow is the truth.
-                    self.text = shadow.edited(&self.local).unwrap_or_else(|_| shadow.clone());
-                    self.shadow = shadow;
-                    out.push(ClientOutput::Changed(theirs));
-                }
-                self.m = m;
-                self.again |= !self.local.is_empty();
-            }
-            None => {
-                // Nothing of it is taken. Asked again, the hub goes back to its backup; if that does not help
-                // either, a fresh start is asked for.
-                self.misfits += 1;
-                self.again = true;
-            }
-        }
-    }
-
-    /// The shadow after the hub's edits, if all of them fit.
-    fn applied(&self, sync: &ServerSync) -> Option<(SummedText, u64, Vec<Edit>)> {
-        let (mut shadow, mut m, mut all) = (self.shadow.clone(), self.m, Vec::new());
-        for (base_m, delta) in &sync.edits {
-            if *base_m < m {
-                continue;
-            }
-            if *base_m > m {
-                return None;
-            }
-            let edits = delta.edits(shadow.chars()).ok()?;
-            shadow = shadow.edited(&edits).ok()?;
-            all = if all.is_empty() { edits } else { composed(&all, &edits) };
-            m += 1;
-        }
-        (shadow.sum() == sync.sum).then_some((shadow, m, all))
-    }
-
-    fn acknowledged(&mut self, n_ack: u64) {
-        while self.sent.front().is_some_and(|sent| sent.base_n < n_ack) {
-            self.sent.pop_front();
-            self.counts.acknowledged += 1;
-        }
-    }
-
-    fn resynced(
-        &mut self,
-        resync: &Resync,
-        now: Duration,
-        out: &mut Vec<ClientOutput>,
-    ) -> Result<(), ProtocolError> {
-        if self.flight.is_none_or(|flight| flight.seq != resync.seq) {
-            return Ok(());
-        }
-        let text = SummedText::from(resync.text.as_str());
-        if text.sum() != resync.sum {
-            let message = "the text does not have the checksum that came with it";
-            return Err(ProtocolError::new(ErrorCode::BadMessage, message));
-        }
-        self.flight = None;
-        self.wait = limits::ANSWER_WAIT;
-        self.acknowledged(resync.n_ack);
-        let before = self.sent.front().map_or_else(|| self.shadow.clone(), |sent| sent.before.clone());
-        let mut mine = Vec::new();
-        for sent in std::mem::take(&mut self.sent) {
-            mine = composed(&mine, &sent.edits);
-        }
-        mine = composed(&mine, &self.local);
-        let theirs = diff(&before.to_string(), &resync.text);
-        self.local = rebase(&mine, &theirs);
-        self.text = text.edited(&self.local).unwrap_or_else(|_| text.clone());
-        self.shadow = text;
-        (self.n, self.m, self.misfits) = (resync.n, resync.m, 0);
-        self.again = !self.local.is_empty();
-        self.lively(now);
-        if self.returning.take().is_none() {
-            self.counts.resyncs += 1;
-            out.push(ClientOutput::Resynced);
-        }
-        if !theirs.is_empty() {
-            self.counts.received += 1;
-            out.push(ClientOutput::Changed(theirs));
-        }
-        Ok(())
     }
 
     /// The checksum of the shadow, for tests.

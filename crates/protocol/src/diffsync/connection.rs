@@ -38,6 +38,8 @@ pub enum Input {
     Changed(usize),
     /// Another connection has taken this document's session over.
     TakenOver(usize),
+    /// Bytes of a message came that is not whole yet. Told before a [`Input::Tick`].
+    Arriving,
     /// Time has passed; wanted at [`Connection::wake_at`].
     Tick,
     /// The hub goes away.
@@ -66,6 +68,8 @@ pub enum Output {
     Sync(usize, ClientSync),
     /// Take this client's text back into the open document of this index, journal it, then answer.
     Return(usize, ClientReturn),
+    /// The last request on the open document of this index waits for news: what is there to say to it?
+    News(usize),
     /// What happened to the open document of this index?
     History(usize),
 }
@@ -86,7 +90,8 @@ enum Phase {
 #[derive(Clone, Debug)]
 enum Work {
     Open(SessionId),
-    Request(usize),
+    /// On the document of this index; whether its answer may wait for news.
+    Request(usize, bool),
     History(usize),
 }
 
@@ -96,6 +101,8 @@ struct Document {
     session: SessionId,
     /// The client was told that there is news and has not asked yet.
     poked: bool,
+    /// A request waits for news.
+    waits: bool,
 }
 
 /// The server's end of a connection.
@@ -108,8 +115,12 @@ pub struct Connection {
     name: String,
     /// Compression was agreed.
     packing: bool,
+    /// That requests may wait was agreed.
+    waiting: bool,
     heard: Duration,
     pinged: Duration,
+    /// Since when parts of a message come.
+    arriving: Option<Duration>,
 }
 
 impl Default for Connection {
@@ -127,8 +138,10 @@ impl Connection {
             work: None,
             name: String::new(),
             packing: false,
+            waiting: false,
             heard: Duration::ZERO,
             pinged: Duration::ZERO,
+            arriving: None,
         }
     }
 
@@ -144,7 +157,9 @@ impl Connection {
 
     /// Whether the client would be told of a change of the document of this index now.
     pub fn wants_changes(&self, index: usize) -> bool {
-        self.work.is_none() && self.documents.get(index).is_some_and(|document| !document.poked)
+        // Who agreed to wait asks again after every answer, and needs no telling between two requests.
+        let tell = |document: &Document| if self.waiting { document.waits } else { !document.poked };
+        self.work.is_none() && self.documents.get(index).is_some_and(tell)
     }
 
     /// When the next [`Input::Tick`] is wanted.
@@ -176,8 +191,14 @@ impl Connection {
                 self.phase = Phase::Greeting { until: Some(now + limits::HELLO_TIMEOUT) };
                 (self.heard, self.pinged) = (now, now);
             }
+            Input::Arriving => {
+                let since = *self.arriving.get_or_insert(now);
+                if now.saturating_sub(since) < limits::LONGEST_ARRIVAL {
+                    self.heard = now;
+                }
+            }
             Input::Received(line) => {
-                self.heard = now;
+                (self.heard, self.arriving) = (now, None);
                 return self.received(&line, out);
             }
             Input::Garbled(error) | Input::Expelled(error) => return Err(error),
@@ -187,6 +208,7 @@ impl Connection {
                 if let Phase::Checking(connect) = phase {
                     self.name = connect.name.clone().unwrap_or_default();
                     self.packing = connect.compress.iter().any(|name| name == ZLIB);
+                    self.waiting = connect.wait;
                     self.open(connect, out)?;
                 }
             }
@@ -208,6 +230,11 @@ impl Connection {
                 if self.wants_changes(index)
                     && let Some(document) = self.documents.get_mut(index)
                 {
+                    if document.waits {
+                        self.work = Some(Work::Request(index, true));
+                        out.push(Output::News(index));
+                        return Ok(());
+                    }
                     document.poked = true;
                     let doc = document.path.clone();
                     self.send(out, Response::Poke { doc });
@@ -249,7 +276,13 @@ impl Connection {
     }
 
     fn send(&self, out: &mut Vec<Output>, response: Response) {
-        out.push(Output::Send(pack(response.to_json(), self.packing)));
+        let message = pack(response.to_json(), self.packing);
+        if message.len() <= limits::MAX_LINE {
+            return out.push(Output::Send(message));
+        }
+        // A text of little but control characters, each of which JSON writes as six.
+        let what = format!("the text as JSON is longer than {} bytes", limits::MAX_LINE);
+        out.push(Output::Send(ProtocolError::new(ErrorCode::TooLarge, what).to_json()));
     }
 
     fn received(&mut self, line: &str, out: &mut Vec<Output>) -> Result<(), ProtocolError> {
@@ -291,12 +324,14 @@ impl Connection {
             Request::Connect(connect) => self.open(connect, out)?,
             Request::Sync(sync) => {
                 let index = self.index(&sync.doc)?;
-                self.begin(index, sync.session)?;
+                // Who sends edits waits for their acknowledgement.
+                let may_wait = sync.wait && sync.edits.is_empty();
+                self.begin(index, sync.session, may_wait)?;
                 out.push(Output::Sync(index, sync));
             }
             Request::Return(back) => {
                 let index = self.index(&back.doc)?;
-                self.begin(index, None)?;
+                self.begin(index, None, false)?;
                 out.push(Output::Return(index, back));
             }
             Request::History { doc } => {
@@ -320,7 +355,12 @@ impl Connection {
         index.ok_or_else(|| ProtocolError::new(ErrorCode::UnknownDocument, message))
     }
 
-    fn begin(&mut self, index: usize, session: Option<SessionId>) -> Result<(), ProtocolError> {
+    fn begin(
+        &mut self,
+        index: usize,
+        session: Option<SessionId>,
+        may_wait: bool,
+    ) -> Result<(), ProtocolError> {
         if let Some(document) = self.documents.get_mut(index) {
             if session.is_some_and(|session| session != document.session) {
                 let message = "the document was opened on this connection for another session";
@@ -329,7 +369,7 @@ impl Connection {
             // The client asks: it will have what is new now.
             document.poked = false;
         }
-        self.work = Some(Work::Request(index));
+        self.work = Some(Work::Request(index, may_wait && self.waiting));
         Ok(())
     }
 
@@ -352,17 +392,27 @@ impl Connection {
         match opened {
             Ok(mut ok) => {
                 ok.compress = self.packing.then(|| ZLIB.to_owned());
-                self.documents.push(Document { path: ok.doc.clone(), session, poked: false });
-                // Never packed: it says whether anything is.
-                out.push(Output::Send(Response::ConnectOk(ok).to_json()));
+                ok.wait = self.waiting;
+                self.documents.push(Document { path: ok.doc.clone(), session, poked: false, waits: false });
+                // Whoever offers a compression reads it: also here, where most of the text goes.
+                self.send(out, Response::ConnectOk(ok));
             }
             Err(error) => self.send(out, Response::Error(error)),
         }
     }
 
     fn answered(&mut self, answer: Result<Answer, ProtocolError>, out: &mut Vec<Output>) {
-        let Some(Work::Request(index)) = self.work.take() else { return };
-        let Some(document) = self.documents.get(index) else { return };
+        let Some(Work::Request(index, may_wait)) = self.work.take() else { return };
+        let Some(document) = self.documents.get_mut(index) else { return };
+        if matches!(answer, Ok(Answer::Late)) {
+            // What waits is newer than this.
+            return;
+        }
+        // If another one waited it is not answered any more: this one is newer.
+        document.waits = may_wait && matches!(answer, Ok(Answer::Sync(_)));
+        if document.waits && matches!(&answer, Ok(Answer::Sync(sync)) if sync.edits.is_empty()) {
+            return;
+        }
         let doc = document.path.clone();
         match answer {
             Ok(Answer::Sync(mut sync)) => {
@@ -374,6 +424,10 @@ impl Connection {
                 self.send(out, Response::Resync(resync));
             }
             Ok(Answer::Late) => {}
+            Ok(Answer::OutOfPlace) => {
+                let message = "a ClientReturn is only for a session that was not known; send a ClientSync";
+                self.send(out, Response::Error(ProtocolError::new(ErrorCode::BadMessage, message)));
+            }
             Err(error) => self.send(out, Response::Error(error)),
         }
     }

@@ -34,6 +34,9 @@ pub struct ConnectOk {
     /// The compression that is used from now on, if one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub compress: Option<String>,
+    /// Requests may wait for news.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub wait: bool,
 }
 
 /// The server's edits, and which of the client's it has.
@@ -242,6 +245,7 @@ mod tests {
             version: 1,
             changed_ms: 5,
             compress: None,
+            wait: false,
         };
         let delta = Arc::new(Delta::of(&[syncline_engine::Edit::delete(0..1)], 1));
         let resync = Resync { doc: "a.txt".into(), seq: 4, n_ack: 1, n: 1, m: 3, text: "a".into(), sum };

@@ -74,10 +74,18 @@ pub struct Server<V> {
     backup: Shadow<V>,
     /// `m` of the backup. Its `n` is always `n`.
     backup_m: u64,
-    /// What the last answer carried, until the client has it.
-    pending: Option<Numbered>,
+    /// What was told since the backup, oldest first, until the client says that it has it. Each raised `m` by one.
+    told: Vec<Told<V>>,
     last_seq: u64,
     answered: Answered,
+}
+
+/// Something that the client was told.
+#[derive(Clone, Debug)]
+struct Told<V> {
+    delta: Arc<Delta>,
+    /// What its shadow is if it heard this and nothing since.
+    after: Shadow<V>,
 }
 
 /// The parts of a [`Server`], as a journal keeps them.
@@ -89,12 +97,10 @@ pub struct Parts<V> {
     pub backup: V,
     /// The client's version.
     pub n: u64,
-    /// The server's version.
-    pub m: u64,
     /// The server's version in the backup.
     pub backup_m: u64,
-    /// The server's edit that was not acknowledged.
-    pub pending: Option<Numbered>,
+    /// The server's edits that were not acknowledged, and the version after each.
+    pub told: Vec<(Arc<Delta>, V)>,
     /// The last request that was carried out.
     pub last_seq: u64,
     /// How it was answered.
@@ -110,6 +116,8 @@ pub enum Answer {
     Resync(Resync),
     /// It is older than one that was answered: no answer.
     Late,
+    /// A `ClientReturn` where there is nothing to come back to: nothing was entered, and that is an error.
+    OutOfPlace,
 }
 
 /// An answer, and whether the client's edits are in it for the first time.
@@ -130,7 +138,7 @@ impl<V: Clone + PartialEq> Server<V> {
             n: 0,
             m: 0,
             backup_m: 0,
-            pending: None,
+            told: Vec::new(),
             last_seq: 0,
             answered: Answered::Nothing,
         }
@@ -141,20 +149,18 @@ impl<V: Clone + PartialEq> Server<V> {
         self.answered != Answered::Nothing
     }
 
-    /// A session as it was, with the texts of its shadows.
-    pub fn restored(parts: Parts<V>, shadow: SummedText, backup: SummedText) -> Server<V> {
-        let Parts { shadow: version, backup: backup_version, n, m, backup_m, pending, last_seq, answered } =
+    /// A session as it was, with the text of its backup. The others follow from that, unless it is not this session's.
+    pub fn restored(parts: Parts<V>, backup: SummedText) -> Option<Server<V>> {
+        let Parts { shadow: version, backup: backup_version, n, backup_m, told: parts, last_seq, answered } =
             parts;
-        Server {
-            shadow: Shadow { version, text: shadow },
-            backup: Shadow { version: backup_version, text: backup },
-            n,
-            m,
-            backup_m,
-            pending,
-            last_seq,
-            answered,
+        let (mut text, mut told) = (backup.clone(), Vec::with_capacity(parts.len()));
+        for (delta, version) in parts {
+            text = text.edited(&delta.edits(text.chars()).ok()?).ok()?;
+            told.push(Told { delta, after: Shadow { version, text: text.clone() } });
         }
+        let m = backup_m.checked_add(told.len() as u64)?;
+        let backup = Shadow { version: backup_version, text: backup };
+        Some(Server { shadow: Shadow { version, text }, n, m, backup, backup_m, told, last_seq, answered })
     }
 
     /// What must be kept for the session to go on.
@@ -163,9 +169,8 @@ impl<V: Clone + PartialEq> Server<V> {
             shadow: self.shadow.version.clone(),
             backup: self.backup.version.clone(),
             n: self.n,
-            m: self.m,
             backup_m: self.backup_m,
-            pending: self.pending.clone(),
+            told: self.told.iter().map(|told| (told.delta.clone(), told.after.version.clone())).collect(),
             last_seq: self.last_seq,
             answered: self.answered,
         }
@@ -195,15 +200,9 @@ impl<V: Clone + PartialEq> Server<V> {
             let answer = if sync.seq == self.last_seq { self.again() } else { Answer::Late };
             return Ok(Step { answer, entered: false });
         }
-        let (base, mut pending) = if sync.m_ack == self.m {
-            (&self.shadow, None)
-        } else if sync.m_ack == self.backup_m {
-            // The answer was lost: the client is still where the backup is.
-            (&self.backup, None)
-        } else {
+        let Some(base) = self.acknowledged(sync.m_ack) else {
             return Ok(self.resync(sync.seq, sync.m_ack, history));
         };
-        let mut m = sync.m_ack;
         let Some((text, batches)) = self.verified(sync, &base.text) else {
             return Ok(self.resync(sync.seq, sync.m_ack, history));
         };
@@ -215,15 +214,42 @@ impl<V: Clone + PartialEq> Server<V> {
         self.n += batches.len() as u64;
         // On every accepted request, also one without edits: the answer to it may get lost as well.
         self.backup = Shadow { version, text };
-        self.backup_m = m;
+        (self.m, self.backup_m, self.answered) = (sync.m_ack, sync.m_ack, Answered::Sync);
+        self.told.clear();
         self.shadow = self.backup.clone();
-        if let Some(delta) = history.changes(&self.shadow) {
-            pending = Some((m, delta));
-            m += 1;
-        }
-        self.shadow = history.now();
-        (self.m, self.pending, self.answered) = (m, pending, Answered::Sync);
+        self.tell(history);
         Ok(Step { answer: self.again(), entered: !batches.is_empty() })
+    }
+
+    /// The client's shadow, if it has what was told up to `m_ack`. What it did not get of that was lost.
+    fn acknowledged(&self, m_ack: u64) -> Option<&Shadow<V>> {
+        if m_ack == self.m {
+            return Some(&self.shadow);
+        }
+        match m_ack.checked_sub(self.backup_m)? {
+            0 => Some(&self.backup),
+            heard => self.told.get(usize::try_from(heard).ok()? - 1).map(|told| &told.after),
+        }
+    }
+
+    /// Tells the client what changed since its shadow, if anything did.
+    fn tell<H: History<Version = V>>(&mut self, history: &mut H) -> Option<Numbered> {
+        let delta = history.changes(&self.shadow);
+        self.shadow = history.now();
+        let delta = delta?;
+        let numbered = (self.m, delta.clone());
+        self.told.push(Told { delta, after: self.shadow.clone() });
+        self.m += 1;
+        Some(numbered)
+    }
+
+    /// What there is to say to the last request, which waits, beyond what was said to it before: perhaps nothing.
+    pub fn news<H: History<Version = V>>(&mut self, history: &mut H) -> Answer {
+        if self.answered != Answered::Sync || self.told.len() >= limits::MAX_TOLD {
+            return Answer::Late;
+        }
+        let edits = self.tell(history).into_iter().collect();
+        Answer::Sync(self.answer_with(edits))
     }
 
     /// The text of the client's shadow after its new edits, and these, if everything fits.
@@ -254,7 +280,7 @@ impl<V: Clone + PartialEq> Server<V> {
         self.m = self.m.max(claimed) + 1;
         self.backup = self.shadow.clone();
         self.backup_m = self.m;
-        self.pending = None;
+        self.told.clear();
         self.last_seq = seq;
         self.answered = Answered::Resync;
         Step { answer: self.again(), entered: false }
@@ -272,6 +298,10 @@ impl<V: Clone + PartialEq> Server<V> {
         if back.seq <= self.last_seq {
             let answer = if back.seq == self.last_seq { self.again() } else { Answer::Late };
             return Ok(Step { answer, entered: false });
+        }
+        if self.has_answered() {
+            // The session is known and its client goes on with it. Entered by its text, what it did would be there twice.
+            return Ok(Step { answer: Answer::OutOfPlace, entered: false });
         }
         let mut entered = false;
         if Sum::of(&back.shadow) == back.sum {
@@ -294,19 +324,21 @@ impl<V: Clone + PartialEq> Server<V> {
         Ok(Step { entered, ..self.resync(back.seq, 0, history) })
     }
 
+    fn answer_with(&self, edits: Vec<Numbered>) -> ServerSync {
+        let (doc, sum) = (String::new(), self.shadow.text.sum());
+        ServerSync { doc, seq: self.last_seq, n_ack: self.n, edits, sum }
+    }
+
     /// The last answer, once more.
     fn again(&self) -> Answer {
         let doc = String::new();
         let sum = self.shadow.text.sum();
         match self.answered {
             Answered::Nothing => Answer::Late,
-            Answered::Sync => Answer::Sync(ServerSync {
-                doc,
-                seq: self.last_seq,
-                n_ack: self.n,
-                edits: self.pending.iter().cloned().collect(),
-                sum,
-            }),
+            Answered::Sync => {
+                let told = (self.backup_m..).zip(&self.told);
+                Answer::Sync(self.answer_with(told.map(|(base, told)| (base, told.delta.clone())).collect()))
+            }
             Answered::Resync => Answer::Resync(Resync {
                 doc,
                 seq: self.last_seq,
@@ -319,19 +351,16 @@ impl<V: Clone + PartialEq> Server<V> {
         }
     }
 
-    /// What must hold after every request, for tests: the backup is the shadow or one step behind it.
+    /// What must hold after every request, for tests: what was told leads from the backup to the shadow.
     pub fn invariants_hold(&self) -> bool {
-        let pending = match &self.pending {
-            None => self.m == self.backup_m,
-            Some((base, delta)) => {
-                let after = delta.edits(self.backup.text.chars()).ok();
-                let after = after.and_then(|edits| self.backup.text.edited(&edits).ok());
-                *base == self.backup_m
-                    && self.m == base + 1
-                    && after.is_some_and(|text| text.sum() == self.shadow.text.sum())
-            }
+        let again = Server::restored(self.parts(), self.backup.text.clone());
+        let leads = |server: Server<V>| {
+            let texts = server.told.iter().zip(&self.told);
+            server.m == self.m
+                && server.shadow.text.sum() == self.shadow.text.sum()
+                && texts.into_iter().all(|(a, b)| a.after.text.sum() == b.after.text.sum())
         };
-        pending && self.m - self.backup_m <= 1
+        again.is_some_and(leads) && self.told.len() <= limits::MAX_TOLD
     }
 }
 

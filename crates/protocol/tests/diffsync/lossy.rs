@@ -8,8 +8,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use syncline_engine::{Edit, Version};
 use syncline_protocol::diffsync::{
-    Answer, Client, ClientInput, ClientOutput, ConnectOk, History, Request, Response, Server, SessionId,
-    Settings,
+    Answer, Client, ClientInput, ClientOutput, ConnectOk, History, Request, Response, Server, ServerSync,
+    SessionId, Settings,
 };
 
 use super::history::Kept;
@@ -22,6 +22,9 @@ struct World {
     now: Duration,
     kept: Kept,
     clients: Vec<(Client, Server<Version>)>,
+    /// Whether requests wait for news, and whose does.
+    waiting: bool,
+    waits: Vec<bool>,
     /// Delivery time and a number that keeps the order among equals; to the server or to the client, which.
     wire: BTreeMap<(Duration, u64), (bool, usize, String)>,
     sent: u64,
@@ -39,10 +42,12 @@ impl World {
         let (loss, repeat) = (rng.f64() * 0.3, rng.f64() * 0.2);
         let delay = rng.u64(1..400);
         let mut kept = Kept::new(&"0123456789\n".repeat(rng.usize(0..6)));
+        let waiting = seed % 2 == 1;
         let mut clients = Vec::new();
         for number in 0..rng.u8(2..=5) {
             let session = SessionId([number; 16]);
-            let settings = Settings { session, doc: None, auth: None, name: None, compress: false };
+            let settings =
+                Settings { session, doc: None, auth: None, name: None, compress: false, wait: waiting };
             let mut client = Client::new(settings);
             client.handle(ClientInput::Connected, Duration::ZERO);
             let now = kept.now();
@@ -58,6 +63,7 @@ impl World {
                 version: 0,
                 changed_ms: 0,
                 compress: None,
+                wait: waiting,
             };
             client.handle(ClientInput::Received(Response::ConnectOk(ok).to_json()), Duration::ZERO);
             clients.push((client, Server::new(now)));
@@ -66,6 +72,8 @@ impl World {
             rng,
             now: Duration::ZERO,
             kept,
+            waiting,
+            waits: vec![false; clients.len()],
             clients,
             wire: BTreeMap::new(),
             sent: 0,
@@ -113,6 +121,13 @@ impl World {
         let step = server.sync(&sync, &mut self.kept).unwrap();
         assert!(server.invariants_hold());
         assert_eq!(step.entered, self.kept.entered > before);
+        let empty = matches!(&step.answer, Answer::Sync(answer) if answer.edits.is_empty());
+        if step.answer != Answer::Late {
+            self.waits[client] = sync.wait && sync.edits.is_empty() && matches!(step.answer, Answer::Sync(_));
+            if self.waits[client] && empty {
+                return;
+            }
+        }
         let response = match step.answer {
             Answer::Sync(mut sync) => {
                 sync.doc = DOC.into();
@@ -122,15 +137,33 @@ impl World {
                 resync.doc = DOC.into();
                 Response::Resync(resync)
             }
-            Answer::Late => return,
+            Answer::Late | Answer::OutOfPlace => return,
         };
         self.send(false, client, &response.to_json());
         if step.entered {
             for other in 0..self.clients.len() {
-                if other != client {
-                    self.send(false, other, &Response::Poke { doc: DOC.into() }.to_json());
+                if other != client
+                    && let Some(news) = self.news_for(other)
+                {
+                    self.send(false, other, &news.to_json());
                 }
             }
+        }
+    }
+
+    /// A further answer to a request that waits, or that there is something to ask for.
+    fn news_for(&mut self, client: usize) -> Option<Response> {
+        if !self.waits[client] {
+            return (!self.waiting).then(|| Response::Poke { doc: DOC.into() });
+        }
+        let server = &mut self.clients[client].1;
+        let answer = server.news(&mut self.kept);
+        assert!(server.invariants_hold());
+        match answer {
+            Answer::Sync(sync) if sync.edits.is_empty() => None,
+            Answer::Sync(sync) => Some(Response::Sync(ServerSync { doc: DOC.into(), ..sync })),
+            Answer::Late => None,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -270,9 +303,9 @@ fn a_planted_fault_is_caught() {
             // Planted: the server takes what it sent for received, as if no answer were ever lost.
             for (_, server) in &mut world.clients {
                 let mut parts = server.parts();
-                let text = server.shadow().text.clone();
-                (parts.backup, parts.backup_m, parts.pending) = (parts.shadow.clone(), parts.m, None);
-                *server = Server::restored(parts, text.clone(), text);
+                let (_, m, _) = server.numbers();
+                (parts.backup, parts.backup_m, parts.told) = (parts.shadow.clone(), m, vec![]);
+                *server = Server::restored(parts, server.shadow().text.clone()).unwrap();
             }
         }
         (world.loss, world.repeat) = (0.0, 0.0);

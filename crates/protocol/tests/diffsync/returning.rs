@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use syncline_engine::{Edit, Version};
 use syncline_protocol::diffsync::{
-    Answer, Client, ClientInput, ClientOutput, ConnectOk, History, Request, Response, Server, SessionId,
-    Settings,
+    Answer, Client, ClientInput, ClientOutput, ClientReturn, ConnectOk, History, Request, Response, Server,
+    SessionId, Settings, Sum,
 };
 
 use super::history::Kept;
@@ -19,8 +19,14 @@ struct Pair {
 
 impl Pair {
     fn new(text: &str) -> Pair {
-        let settings =
-            Settings { session: SessionId([1; 16]), doc: None, auth: None, name: None, compress: false };
+        let settings = Settings {
+            session: SessionId([1; 16]),
+            doc: None,
+            auth: None,
+            name: None,
+            compress: false,
+            wait: false,
+        };
         Pair { client: Client::new(settings), server: None, kept: Kept::new(text), now: Duration::ZERO }
     }
 
@@ -61,6 +67,7 @@ impl Pair {
                     version,
                     changed_ms,
                     compress: None,
+                    wait: false,
                 })
                 .to_json();
             }
@@ -71,7 +78,7 @@ impl Pair {
         match response.answer {
             Answer::Sync(sync) => Response::Sync(sync).to_json(),
             Answer::Resync(resync) => Response::Resync(resync).to_json(),
-            Answer::Late => panic!("late"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -169,6 +176,68 @@ fn a_return_whose_answer_is_lost_is_entered_once() {
             pair.settle(said);
         }
         pair.both("theirs more text mine");
+    }
+}
+
+/// The session is known: what its client did is told as edits. By its text it would be entered twice.
+#[test]
+fn a_return_in_the_middle_of_a_session_enters_nothing() {
+    let mut pair = Pair::new("text");
+    pair.connect();
+    let said = pair.type_in(4, " mine");
+    pair.settle(said);
+    let back = ClientReturn {
+        doc: "a.txt".into(),
+        seq: 99,
+        shadow: "text".into(),
+        text: "text mine".into(),
+        sum: Sum::of("text"),
+    };
+    let server = pair.server.as_mut().unwrap();
+    let step = server.returned(&back, &mut pair.kept).unwrap();
+    assert_eq!((step.answer, step.entered), (Answer::OutOfPlace, false));
+    pair.both("text mine");
+    let said = pair.type_in(0, "more ");
+    pair.settle(said);
+    pair.both("more text mine");
+}
+
+/// A large text over a slow line, packed or not.
+#[test]
+fn a_first_answer_that_takes_long_is_waited_for_while_it_comes() {
+    for compress in [false, true] {
+        let settings = Settings {
+            session: SessionId([1; 16]),
+            doc: None,
+            auth: None,
+            name: None,
+            compress,
+            wait: false,
+        };
+        let mut client = Client::new(settings);
+        client.handle(ClientInput::Connected, Duration::ZERO);
+        for seconds in (9..100).step_by(9) {
+            client.handle(ClientInput::Arriving, Duration::from_secs(seconds));
+            let out = client.handle(ClientInput::Tick, Duration::from_secs(seconds + 8));
+            assert!(out.is_empty(), "{out:?}");
+        }
+        let text = "a long text ".repeat(1_000);
+        let ok = ConnectOk {
+            doc: "a.txt".into(),
+            resumed: false,
+            sum: Sum::of(&text),
+            text: Some(text.clone()),
+            n: 0,
+            m: 0,
+            last_seq: 0,
+            version: 0,
+            changed_ms: 0,
+            compress: compress.then(|| "zlib".into()),
+            wait: false,
+        };
+        let line = syncline_protocol::diffsync::pack(Response::ConnectOk(ok).to_json(), compress);
+        client.handle(ClientInput::Received(line), Duration::from_secs(110));
+        assert_eq!(client.text().to_string(), text);
     }
 }
 

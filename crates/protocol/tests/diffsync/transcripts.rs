@@ -29,7 +29,7 @@ fn transcripts() -> Vec<Transcript> {
         all.push(Transcript { name: path.file_stem().unwrap().to_string_lossy().into_owned(), lines });
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));
-    assert!(all.len() >= 15, "the transcripts are there");
+    assert!(all.len() >= 21, "the transcripts are there");
     all
 }
 
@@ -45,6 +45,11 @@ fn agreed(text: &str) -> Value {
         return serde_json::json!({"type": "error", "code": value["code"]});
     }
     value
+}
+
+/// Whether the client offers that its requests wait for news.
+fn waits(lines: &[Value]) -> bool {
+    lines.iter().any(|line| line["client"]["type"] == "Connect" && line["client"]["wait"] == true)
 }
 
 fn flag(line: &Value, name: &str) -> bool {
@@ -89,6 +94,11 @@ impl ServerEnd {
                         assert!(self.session.as_ref().unwrap().invariants_hold());
                         inputs.push_back(Input::Answered(Ok(step.unwrap().answer)));
                     }
+                    Output::News(0) => {
+                        let answer = self.session.as_mut().unwrap().news(&mut self.kept);
+                        assert!(self.session.as_ref().unwrap().invariants_hold());
+                        inputs.push_back(Input::Answered(Ok(answer)));
+                    }
                     Output::Return(0, back) => {
                         let step = self.session.as_mut().unwrap().returned(&back, &mut self.kept);
                         inputs.push_back(Input::Answered(Ok(step.unwrap().answer)));
@@ -118,6 +128,7 @@ impl ServerEnd {
             version,
             changed_ms: 0,
             compress: None,
+            wait: false,
         }
     }
 }
@@ -147,6 +158,9 @@ fn the_server_says_what_the_transcripts_say() {
             } else if let Some(delta) = line.get("others") {
                 let edits = edits(delta, end.kept.document.text().len());
                 end.kept.edit(&edits);
+                if waits(&lines) {
+                    end.handle(Input::Changed(0));
+                }
             } else if let Some(time) = line.get("wait") {
                 end.now += Duration::from_millis(time.as_u64().unwrap());
                 end.handle(Input::Tick);
@@ -189,7 +203,8 @@ fn the_client_says_what_the_transcripts_say() {
     for Transcript { name, lines } in transcripts() {
         let session: SessionId = "000102030405060708090a0b0c0d0e0f".parse().unwrap();
         let (doc, auth) = (Some("a.txt".to_owned()), Some("TOKEN".to_owned()));
-        let client = Client::new(Settings { session, doc, auth, name: None, compress: false });
+        let wait = waits(&lines);
+        let client = Client::new(Settings { session, doc, auth, name: None, compress: false, wait });
         let mut end = ClientEnd { client, said: VecDeque::new(), now: Duration::ZERO };
         end.handle(ClientInput::Connected);
         let mut cut = false;

@@ -19,6 +19,8 @@ pub struct Settings {
     pub name: Option<String>,
     /// Whether to offer compression.
     pub compress: bool,
+    /// Whether to offer that requests wait for news: one message less for each change of others.
+    pub wait: bool,
 }
 
 /// Everything that can happen to a client.
@@ -34,6 +36,8 @@ pub enum ClientInput {
     Edited(Vec<Edit>),
     /// Somebody asks what happened to the document.
     AskHistory,
+    /// Bytes of a message came that is not whole yet. Told before a [`ClientInput::Tick`].
+    Arriving,
     /// Time has passed; wanted at the time that the client names.
     Tick,
 }

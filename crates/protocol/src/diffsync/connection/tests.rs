@@ -22,6 +22,7 @@ fn ok(doc: &str) -> ConnectOk {
         version: 1,
         changed_ms: 0,
         compress: None,
+        wait: false,
     }
 }
 
@@ -139,6 +140,77 @@ fn the_silent_are_asked_and_then_closed() {
     let mut silent = Connection::new();
     silent.handle(Input::Opened, NOW);
     assert_eq!(sent_code(&silent.handle(Input::Tick, at(5))), "timeout");
+}
+
+#[test]
+fn bytes_of_a_long_message_are_signs_of_life_for_a_while() {
+    let mut connection = open();
+    let at = |minutes: u64| NOW + Duration::from_secs(60 * minutes);
+    for minute in 1..=15 {
+        connection.handle(Input::Arriving, at(minute));
+        assert!(connection.handle(Input::Tick, at(minute)).is_empty(), "minute {minute}");
+    }
+    // Nobody may stay by sending a byte now and then.
+    connection.handle(Input::Arriving, at(16));
+    connection.handle(Input::Tick, at(16));
+    connection.handle(Input::Arriving, at(17));
+    assert_eq!(sent_code(&connection.handle(Input::Tick, at(18))), "timeout");
+
+    let mut stranger = Connection::new();
+    stranger.handle(Input::Opened, NOW);
+    stranger.handle(Input::Arriving, NOW + Duration::from_secs(4));
+    assert_eq!(sent_code(&stranger.handle(Input::Tick, NOW + Duration::from_secs(5))), "timeout");
+}
+
+#[test]
+fn a_request_that_waits_is_answered_with_each_change() {
+    let mut connection = Connection::new();
+    connection.handle(Input::Opened, NOW);
+    connection.handle(received(&CONNECT.replace(r#""doc""#, r#""wait":true,"doc""#)), NOW);
+    connection.handle(Input::TokenChecked(Ok(())), NOW);
+    let out = connection.handle(Input::DocumentOpened(Ok(ok("a.txt"))), NOW);
+    assert!(matches!(out.as_slice(), [Output::Send(text)] if text.contains(r#""wait":true"#)));
+    assert!(!connection.wants_changes(0), "it will ask");
+    let waiting = SYNC.replace("[]", r#"[],"wait":true"#);
+    let answer = |edits| ServerSync { doc: String::new(), seq: 1, n_ack: 0, edits, sum: Sum::of("x") };
+    let delta = std::sync::Arc::new(super::super::Delta::default());
+    connection.handle(received(&waiting), NOW);
+    assert!(connection.handle(Input::Answered(Ok(Answer::Sync(answer(vec![])))), NOW).is_empty());
+    for m in 0..3 {
+        assert!(connection.wants_changes(0));
+        assert_eq!(connection.handle(Input::Changed(0), NOW), [Output::News(0)]);
+        assert!(!connection.wants_changes(0) && connection.is_busy());
+        let told = answer(vec![(m, delta.clone())]);
+        assert_eq!(connection.handle(Input::Answered(Ok(Answer::Sync(told))), NOW).len(), 1);
+        // Told enough for now: it waits all the same.
+        connection.handle(Input::Changed(0), NOW);
+        assert!(connection.handle(Input::Answered(Ok(Answer::Late)), NOW).is_empty());
+    }
+    connection.handle(received(SYNC), NOW);
+    assert_eq!(connection.handle(Input::Answered(Ok(Answer::Sync(answer(vec![])))), NOW).len(), 1);
+    assert!(!connection.wants_changes(0), "the newer request does not wait");
+}
+
+#[test]
+fn a_return_that_is_out_of_place_is_an_error() {
+    let mut connection = open();
+    let back = r#"{"type":"ClientReturn","doc":"a.txt","seq":1,"shadow":"x","sum":"00000000000000000000000000000078:1","text":"y"}"#;
+    assert!(matches!(connection.handle(received(back), NOW).as_slice(), [Output::Return(0, _)]));
+    assert_eq!(sent_code(&connection.handle(Input::Answered(Ok(Answer::OutOfPlace)), NOW)), "bad_message");
+}
+
+#[test]
+fn a_long_text_is_packed_in_the_first_answer_for_who_offered_to_read_that() {
+    for (offers, packed) in [(r#""compress":["zlib"],"doc""#, true), (r#""doc""#, false)] {
+        let mut connection = Connection::new();
+        connection.handle(Input::Opened, NOW);
+        connection.handle(received(&CONNECT.replace(r#""doc""#, offers)), NOW);
+        connection.handle(Input::TokenChecked(Ok(())), NOW);
+        let long = ConnectOk { text: Some("text ".repeat(1_000)), ..ok("a.txt") };
+        let out = connection.handle(Input::DocumentOpened(Ok(long)), NOW);
+        let [Output::Send(text)] = out.as_slice() else { panic!("{out:?}") };
+        assert_eq!(text.starts_with(r#"{"type":"Packed""#), packed, "{text:.80}");
+    }
 }
 
 #[test]
