@@ -111,31 +111,29 @@ fn bad_frames() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// What the connection is closed with. `None`: with nothing, for nothing is wrong with it but that it is much.
-fn error_for(what: &str, path: &str) -> Option<&'static str> {
+/// What the connection is closed with.
+fn error_for(what: &str, path: &str) -> &'static str {
     let too_large = ["a declared length", "65 KiB", "one-byte fragments", "empty fragments"];
     match what {
-        "a ping flood" => None,
-        "a close with an odd code" | "a close with a reserved code" => Some("Protocol violation"),
-        "an edit before the hello" | "two messages, an edit first" if path == "/content" => {
-            Some("unauthorized")
-        }
-        _ if too_large.iter().any(|begin| what.starts_with(begin)) => Some("too_large"),
-        _ => Some("bad_message"),
+        "a ping flood" => "too_many",
+        "a close with an odd code" | "a close with a reserved code" => "Protocol violation",
+        "an edit before the hello" | "two messages, an edit first" if path == "/content" => "unauthorized",
+        _ if too_large.iter().any(|begin| what.starts_with(begin)) => "too_large",
+        _ => "bad_message",
     }
 }
 
 /// One error, and the close that says the same.
-fn assert_closed_with(answer: &[u8], error: Option<&str>, what: &str) {
+fn assert_closed_with(answer: &[u8], error: &str, what: &str) {
     assert!(answer.starts_with(b"HTTP/1.1 101"), "{what}");
     let text = String::from_utf8_lossy(answer);
     let errors = text.matches("\"type\":\"error\"").count();
-    match error {
-        Some(error) => {
-            assert!(text.ends_with(error) && errors <= 1, "{what}: {error} is not the end of {text:?}")
-        }
-        None => assert_eq!(errors, 0, "{what}"),
-    }
+    let end: String = text.chars().skip(text.chars().count().saturating_sub(300)).collect();
+    assert!(errors <= 1, "{what}: {end:?}");
+    // Who is still sending when it is refused may be reset before the answer is read.
+    let much = ["65 KiB", "one-byte", "empty fragments", "a ping flood"];
+    let cut = !text.contains(error) && much.iter().any(|begin| what.contains(begin));
+    assert!(cut || text.ends_with(error), "{what}: {error} is not the end of {end:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
