@@ -21,6 +21,9 @@ const WORD_BUDGET: usize = 64 << 10;
 /// A hunk with at most so many pairs of lines has all of them compared: 64 lines by 64, or one by 4096.
 const PAIRED_LINES: usize = 64 * 64;
 
+/// So many bytes are compared at most to find those pairs: each line is gone through once for each of the other side.
+const PAIRED_BYTES: usize = 4 << 20;
+
 /// Lines that have less than this in common (in percent) are different lines, not one that was changed.
 const ALIKE: u32 = 50;
 
@@ -200,7 +203,8 @@ fn compare_hunk(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &mu
     let old_line = |index: usize| old_lines[index]..old_lines[index + 1];
     let new_line = |index: usize| new_lines[index]..new_lines[index + 1];
     let likeness = |i: usize, j: usize| alike(&old[old_line(i)], &new[new_line(j)]);
-    let pairs = if count_a.saturating_mul(count_b) > PAIRED_LINES {
+    let compared = count_a.saturating_mul(b.len()).saturating_add(count_b.saturating_mul(a.len()));
+    let pairs = if count_a.saturating_mul(count_b) > PAIRED_LINES || compared > PAIRED_BYTES {
         pair_ends(count_a, count_b, likeness)
     } else {
         pair_lines(count_a, count_b, likeness)

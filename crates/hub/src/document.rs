@@ -24,6 +24,7 @@ use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::file::FileSession;
 use crate::hub::{Hub, is_save};
+use crate::mirror::{Pieces, copies};
 use crate::policy::{self, Policy};
 
 /// How many commands are taken up together and share one commit.
@@ -159,12 +160,14 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Enters what somebody saved who saw `version`. Gives their version: that, and the save.
+    /// Enters what somebody saved who saw `version`. Gives their version: that, and the save. Of `both`, which others had
+    /// put in too, one copy stays.
     pub fn enter_save(
         &mut self,
         hub: &Hub,
         version: &Version,
         edits: &[Edit],
+        both: Pieces,
         meta: &Meta,
     ) -> Result<Version, HubError> {
         let before = self.document.version().clone();
@@ -174,6 +177,12 @@ impl Loaded {
             let _ = self.document.edit_at(version, edits, hub.agent(), meta);
         }
         let applied = applied.map_err(|error| HubError::BadPosition { what: error.to_string() })?;
+        let copies = copies(&applied.effect, both);
+        if !copies.is_empty() {
+            let meta = policy_meta(hub);
+            let done = self.document.edit(&copies, hub.agent(), &meta);
+            debug_assert!(done.is_ok(), "the copies are in the text");
+        }
         self.keep_one_copy(hub, &before, applied.events);
         Ok(applied.version)
     }
@@ -187,11 +196,16 @@ impl Loaded {
         }
         let copies = self.document.repeated_rewrites(before, new, |meta| is_save(&meta.channel));
         if !copies.is_empty() {
-            let meta = Meta { author: "syncline".into(), channel: "policy".into(), time_ms: hub.now_ms() };
+            let meta = policy_meta(hub);
             let done = self.document.edit(&copies, hub.agent(), &meta);
             debug_assert!(done.is_ok(), "the copies are in the text");
         }
     }
+}
+
+/// Of what the hub itself changes.
+fn policy_meta(hub: &Hub) -> Meta {
+    Meta { author: "syncline".into(), channel: "policy".into(), time_ms: hub.now_ms() }
 }
 
 /// A reply that waits for the commit.

@@ -135,15 +135,14 @@ impl DocumentTask {
                 .unwrap_or_else(|| Origin::newest(displaced.version.clone()));
             why = describe(origin.base.why);
             if origin.base.edit {
-                let (edits, exact) = origin.edits(document, &text, torn);
+                let (edits, both) = origin.edits(document, &text, torn);
                 changes = edits.len();
                 let loaded = self.load().await?;
-                let version = loaded.enter_save(&hub, &origin.version, &edits, &meta)?;
-                let candidate = Candidate::new_hashed(version, hash, Maker::Other);
-                let mut candidate = match exact {
-                    true => candidate.with_text(text),
-                    false => candidate.with_other_text(text),
-                };
+                let version = loaded.enter_save(&hub, &origin.version, &edits, both, &meta)?;
+                let mut candidate = Candidate::new_hashed(version, hash, Maker::Other);
+                if !torn {
+                    candidate = candidate.with_text(text);
+                }
                 candidate.base =
                     Some(candidates.get(origin.base.index).map_or(displaced.hash, |base| base.hash));
                 self.file.candidates.push_after(displaced.hash, candidate);

@@ -12,7 +12,7 @@ use super::session::*;
 use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
-use crate::mirror::{Base, Candidate, Maker, Why, base_without_text, union_edits};
+use crate::mirror::{Base, Candidate, Maker, Pieces, Why, base_without_text, union_edits};
 
 /// The text that somebody saved.
 pub(super) enum SavedText {
@@ -59,8 +59,10 @@ impl DocumentTask {
             }
             _ => certain,
         };
-        let (base, version, edits, text) = match (text, certain) {
-            (SavedText::Window(window), Some(base)) => (base, now_version.clone(), window.diff(), None),
+        let (base, version, edits, both, text) = match (text, certain) {
+            (SavedText::Window(window), Some(base)) => {
+                (base, now_version.clone(), window.diff(), Pieces::new(), None)
+            }
             (text, _) => {
                 let text = match text {
                     SavedText::Whole(text) => text,
@@ -80,38 +82,35 @@ impl DocumentTask {
                     judge(from, document, &text, repeated, git)
                         .unwrap_or_else(|| Origin::newest(now_version.clone()))
                 };
-                let (edits, exact) = origin.edits(document, &text, false);
-                (origin.base, origin.version, edits, Some((text, exact)))
+                let (edits, both) = origin.edits(document, &text, false);
+                (origin.base, origin.version, edits, both, Some(text))
             }
         };
         let base_hash = candidates.all().get(base.index).filter(|_| named).map(|candidate| candidate.hash);
         let meta = if git { hub.git_meta() } else { hub.file_meta() };
         let count = edits.len();
         let saved_version = match base.edit {
-            true => self.load().await?.enter_save(&hub, &version, &edits, &meta)?,
+            true => self.load().await?.enter_save(&hub, &version, &edits, both, &meta)?,
             false => version,
         };
         self.file.refused = (!base.edit).then_some(hash);
         let remembered =
             if planted(Planted::StaleShadow) { now_version.clone() } else { saved_version.clone() };
         let mut candidate = Candidate::new_hashed(remembered, hash, Maker::Other);
-        let exact = text.as_ref().is_none_or(|(_, exact)| *exact);
-        candidate = match text {
-            Some((text, true)) => candidate.with_text(text),
-            Some((text, false)) => candidate.with_other_text(text),
-            None => candidate,
-        };
+        if let Some(text) = text {
+            candidate = candidate.with_text(text);
+        }
         candidate.base = base_hash;
         if base.edit || self.file.candidates.newest().is_none_or(|newest| newest.hash != hash) {
             self.file.candidates.push(candidate);
         }
-        if exact && self.document().is_some_and(|document| *document.version() == saved_version) {
+        if self.document().is_some_and(|document| *document.version() == saved_version) {
             let form = Form { bom: form.bom, crlf: form.endings == LineEndings::CrLf };
             self.file.encoded = Some((saved_version.clone(), form, hash));
         }
         self.file.seen = Some(stat);
         self.set_on_disk(path.clone(), hash, saved_version, stat);
-        self.file.rewrite |= !base.edit || !exact;
+        self.file.rewrite |= !base.edit;
         let why = describe(base.why);
         let what = format!(
             "{why}; base {}",

@@ -14,7 +14,7 @@ use super::*;
 use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
-use crate::mirror::{Candidate, Maker, OnDisk};
+use crate::mirror::{Candidate, Maker, OnDisk, Pieces};
 
 impl DocumentTask {
     /// A large file that stood still was read, and is little else than the document's text, which it held.
@@ -58,6 +58,10 @@ impl DocumentTask {
 
     /// Our own write, or a save without a change.
     async fn found_unchanged(&mut self, stat: FileStat, wanted: Option<Wanted>) -> Result<(), HubError> {
+        if self.file.found_first.take().is_some() {
+            // It differed at the start, and holds again what it held.
+            self.file.write_at = self.hub.uptime();
+        }
         let Some(on_disk) = &mut self.file.on_disk else { return Ok(()) };
         let mode_changed = on_disk.stat.mode != stat.mode;
         if on_disk.stat != stat {
@@ -253,14 +257,16 @@ impl DocumentTask {
         let (hub, meta) = (self.hub.clone(), self.hub.file_meta());
         let version = match edits.is_empty() {
             true => version.clone(),
-            false => self.load().await?.enter_save(&hub, version, &edits, &meta)?,
+            false => self.load().await?.enter_save(&hub, version, &edits, Pieces::new(), &meta)?,
         };
-        // Somebody may have read what is left of it before it is written again, and add to that.
-        let candidate = Candidate::new_hashed(version.clone(), hash, Maker::Other);
-        self.file.candidates.push(candidate.with_other_text(text.into()));
         self.set_on_disk(path.clone(), hash, version, stat);
         self.file.rewrite = true;
-        let what = "found after the machine was started anew: what is missing at its end is not believed";
+        let what = match untouched {
+            true => {
+                "found after the machine was started anew, touched by nobody: what is missing is not believed"
+            }
+            false => "found after the machine was started anew: what is missing at its end is not believed",
+        };
         let mut records =
             vec![Record::Decision { doc: self.id, time_ms: meta.time_ms, what: what.to_owned() }];
         records.extend(self.file_record());

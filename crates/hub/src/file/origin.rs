@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 use syncline_engine::{Document, Edit, Version, diff, diff_text};
-use syncline_protocol::rebase;
 
 use super::torn::torn_edits;
-use crate::mirror::{Base, Candidate, FoundSave, Texts, Why, infer_base, without_known};
+use crate::mirror::{Base, Candidate, FoundSave, Pieces, Texts, Why, infer_base, put_in_by_both};
 
 /// What a save was found to be made from.
 pub(super) struct Origin {
@@ -14,8 +13,6 @@ pub(super) struct Origin {
     pub version: Version,
     /// The text of the base, if it is at hand or was needed.
     pub before: Option<Arc<String>>,
-    /// Whether that is the text at the version.
-    exact: bool,
     /// Of a save that was made from an older version: the newest that the file held and anybody may have read.
     held: Option<Arc<String>>,
 }
@@ -24,36 +21,29 @@ impl Origin {
     /// Nothing is known of the file but that it is to be a change of this version.
     pub fn newest(version: Version) -> Origin {
         let base = Base { index: 0, edit: true, why: Why::Newest };
-        Origin { base, version, before: None, exact: true, held: None }
+        Origin { base, version, before: None, held: None }
     }
 
-    /// What turns the text at the version into the one that was saved, but for what others put in the same; and
-    /// whether the text at the version that this leads to is the saved one. `torn`: what is missing at the end of what
-    /// was saved was taken out by nobody.
-    pub fn edits(&self, document: &Document, saved: &str, torn: bool) -> (Vec<Edit>, bool) {
+    /// What turns the text at the version into the one that was saved, and what of it others had put in too, which is not
+    /// to be there twice. `torn`: what is missing at the end of what was saved was taken out by nobody.
+    pub fn edits(&self, document: &Document, saved: &str, torn: bool) -> (Vec<Edit>, Pieces) {
         if !self.base.edit {
-            return (Vec::new(), true);
+            return (Vec::new(), Pieces::new());
         }
-        let replayed = || Arc::new(document.string_at(&self.version));
-        let all = match &self.before {
+        let edits = match &self.before {
             // Of a large file only the lines around what was changed are copied.
             None if !torn && self.version == *document.version() => diff_text(document.text(), saved),
             before => {
+                let replayed = || Arc::new(document.string_at(&self.version));
                 let before = before.clone().unwrap_or_else(replayed);
                 if torn { torn_edits(&before, saved) } else { diff(&before, saved) }
             }
         };
-        let edits = match (&self.before, &self.held) {
-            (Some(before), Some(held)) => without_known(all.clone(), &diff(before, held)),
-            _ => all.clone(),
+        let both = match (&self.before, &self.held) {
+            (Some(before), Some(held)) => put_in_by_both(before, &edits, &diff(before, held)),
+            _ => Pieces::new(),
         };
-        match &self.before {
-            Some(before) if !self.exact => (rebase(&edits, &diff(before, &replayed())), false),
-            _ => {
-                let exact = edits == all && !torn;
-                (edits, exact)
-            }
-        }
+        (edits, both)
     }
 }
 
@@ -79,6 +69,5 @@ pub(super) fn judge(
     // What nobody has read nobody can have put in again: two who put in the same each have theirs (rule 14).
     let read = candidates.iter().rposition(|candidate| candidate.evidence.is_reading());
     let held = read.filter(|_| base.why == Why::Stale).and_then(|read| texts.get(read)).cloned();
-    let exact = candidate.is_exact();
-    Some(Origin { base, version: candidate.version.clone(), before, exact, held })
+    Some(Origin { base, version: candidate.version.clone(), before, held })
 }

@@ -15,6 +15,8 @@ use crate::event::HubEvent;
 
 /// Files that vanish within this time of each other are judged together.
 const TOGETHER: Duration = Duration::from_millis(200);
+/// A folder that cannot be listed for so long has a part that nobody may read: deletions do not wait for it.
+const SCANNED_WITHIN: Duration = Duration::from_secs(60);
 /// git holds its index lock for as long as a checkout lasts; one that stays for longer was left by a git that died.
 const LONGEST_CHECKOUT: Duration = Duration::from_secs(30);
 
@@ -52,7 +54,7 @@ impl FolderTask {
         if self.vanished.is_empty() {
             return;
         }
-        if !self.scanned {
+        if !self.scanned && self.hub.uptime() < SCANNED_WITHIN {
             // Renamed while no hub ran: only the scan finds it under its new name, and it may have to be tried again.
             self.judge_at = Some(Instant::now() + TOGETHER);
             return;

@@ -59,49 +59,28 @@ pub struct Candidate {
     pub base: Option<ContentHash>,
     /// The text, while it is small enough to keep.
     text: Option<Arc<String>>,
-    /// Whether that is the text at the version.
-    exact: bool,
 }
 
 impl Candidate {
     /// A version with these bytes, whose text is not kept.
     pub fn new(version: Version, bytes: &[u8], maker: Maker, evidence: Evidence) -> Candidate {
-        Candidate {
-            version,
-            hash: ContentHash::of(bytes),
-            maker,
-            evidence,
-            base: None,
-            text: None,
-            exact: true,
-        }
+        Candidate { version, hash: ContentHash::of(bytes), maker, evidence, base: None, text: None }
     }
 
     /// A version whose bytes have this hash, read by its maker.
     pub fn new_hashed(version: Version, hash: ContentHash, maker: Maker) -> Candidate {
-        Candidate { version, hash, maker, evidence: Evidence::Read, base: None, text: None, exact: true }
+        Candidate { version, hash, maker, evidence: Evidence::Read, base: None, text: None }
     }
 
     /// A version from the journal.
     pub fn stored(version: Version, hash: ContentHash, maker: Maker) -> Candidate {
-        Candidate { version, hash, maker, evidence: Evidence::Unknown, base: None, text: None, exact: true }
+        Candidate { version, hash, maker, evidence: Evidence::Unknown, base: None, text: None }
     }
 
     /// With its text at hand.
     pub fn with_text(mut self, text: Arc<String>) -> Candidate {
         self.text = Some(text);
         self
-    }
-
-    /// With its text, which is not that of its version: some of it was not believed, or not entered again.
-    pub fn with_other_text(mut self, text: Arc<String>) -> Candidate {
-        (self.text, self.exact) = (Some(text), false);
-        self
-    }
-
-    /// Whether the text, if it is at hand, is that of the version.
-    pub fn is_exact(&self) -> bool {
-        self.exact || self.text.is_none()
     }
 
     /// The text, if it is at hand.

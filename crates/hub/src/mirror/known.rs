@@ -1,52 +1,83 @@
-//! What a save made from an older version has all the same of what others changed since.
+//! What a save made from an older version has all the same of what others put in since.
 //!
 //! Whoever read half of a file, or took out one of two edits that came together, saves a text that has some of what
 //! others changed and lacks the rest. What it lacks was not taken out (rule 2), so an older version is its base. What
-//! it has must not be put in a second time.
+//! it has comes a second time, and the copy is taken out again. (Of replacements rule 14 keeps one copy already.)
 
-use syncline_engine::Edit;
+use std::collections::HashMap;
+use syncline_engine::{Edit, byte_offset};
 
 /// A line or word with fewer letters and digits may well be put in by two who do not know of each other.
 const DISTINCTIVE: usize = 6;
 
-/// The edits of a save without those that `theirs`, made from the same text, are too: the same replacement of the
-/// same place, or the same distinctive lines put in there. Both are sorted and disjoint, and so is what is returned.
-pub fn without_known(own: Vec<Edit>, theirs: &[Edit]) -> Vec<Edit> {
+/// Pieces of text, each as often as it is there.
+pub type Pieces = HashMap<String, usize>;
+
+/// The distinctive lines, or whole insertions, that both batches put in at the same place of `base`.
+pub fn put_in_by_both(base: &str, own: &[Edit], theirs: &[Edit]) -> Pieces {
     let mut at = 0;
-    let mut left = Vec::with_capacity(own.len());
-    for mut edit in own {
+    let mut both = Pieces::new();
+    for edit in own.iter().filter(|edit| edit.range.is_empty()) {
         while theirs.get(at).is_some_and(|their| their.range.start < edit.range.start) {
             at += 1;
         }
-        let range = edit.range.clone();
-        let there = theirs[at..].iter().take_while(|their| their.range.start == range.start);
-        for their in there.filter(|their| their.range == range) {
-            if *their == edit && (!range.is_empty() || is_distinctive(&edit.insert)) {
-                edit = Edit::insert(range.start, "");
-                break;
+        let Some(their) = theirs.get(at).filter(|their| their.range == edit.range) else { continue };
+        if their.insert == edit.insert {
+            if is_distinctive(&edit.insert) {
+                *both.entry(edit.insert.clone()).or_default() += 1;
             }
-            if range.is_empty() {
-                edit.insert = without_lines(&edit.insert, &their.insert);
-            }
+            continue;
         }
-        if !edit.is_empty() {
-            left.push(edit);
+        let begins_a_line =
+            base[..byte_offset(base, edit.range.start)].chars().next_back().is_none_or(|c| c == '\n');
+        let skipped = usize::from(!begins_a_line);
+        let lines = |text: &'_ str| -> HashMap<String, usize> {
+            let mut counts = HashMap::new();
+            let whole = text.split_inclusive('\n').skip(skipped).filter(|line| line.ends_with('\n'));
+            for line in whole.filter(|line| is_distinctive(line)) {
+                *counts.entry(line.to_owned()).or_default() += 1;
+            }
+            counts
+        };
+        let theirs = lines(&their.insert);
+        for (line, count) in lines(&edit.insert) {
+            let common = count.min(theirs.get(&line).copied().unwrap_or(0));
+            if common > 0 {
+                *both.entry(line).or_default() += common;
+            }
         }
     }
-    left
+    both
 }
 
-/// The lines of a text without those distinctive ones that another has too, each as often as it is there.
-fn without_lines(text: &str, other: &str) -> String {
-    let mut known: Vec<&str> = other.split_inclusive('\n').filter(|line| is_distinctive(line)).collect();
-    let is_new = |line: &&str| match known.iter().position(|known| known == line) {
-        Some(found) => {
-            known.swap_remove(found);
-            false
+/// The edits that take these pieces out of what `effect`, a batch that was just applied, put in: in the text after it.
+pub fn copies(effect: &[Edit], mut pieces: Pieces) -> Vec<Edit> {
+    let (mut out, mut shift) = (Vec::new(), 0isize);
+    let mut take = |piece: &str| match pieces.get_mut(piece) {
+        Some(left) if *left > 0 => {
+            *left -= 1;
+            true
         }
-        None => true,
+        _ => false,
     };
-    text.split_inclusive('\n').filter(is_new).collect()
+    for edit in effect {
+        let start = edit.range.start.saturating_add_signed(shift);
+        let length = edit.insert.chars().count();
+        shift += length as isize - edit.range.len() as isize;
+        if take(&edit.insert) {
+            out.push(Edit::delete(start..start + length));
+            continue;
+        }
+        let mut at = start;
+        for line in edit.insert.split_inclusive('\n') {
+            let end = at + line.chars().count();
+            if take(line) {
+                out.push(Edit::delete(at..end));
+            }
+            at = end;
+        }
+    }
+    out
 }
 
 fn is_distinctive(text: &str) -> bool {
@@ -56,38 +87,58 @@ fn is_distinctive(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use syncline_engine::diff;
+    use syncline_engine::{AgentId, Document, Meta, apply_to_str, diff};
+
+    /// The text when a save is entered at `base`, after somebody else made it `newest`.
+    fn merged(base: &str, newest: &str, save: &str) -> String {
+        let (mut document, meta) = (Document::new(), Meta::default());
+        let agent = AgentId::from_random(1);
+        let old = document.edit(&[Edit::insert(0, base)], agent, &meta).unwrap().version;
+        let theirs = diff(base, newest);
+        document.edit_at(&old, &theirs, AgentId::from_random(2), &meta).unwrap();
+        let own = diff(base, save);
+        let applied = document.edit_at(&old, &own, agent, &meta).unwrap();
+        assert_eq!(document.string_at(&applied.version), save, "the version of a save is its text");
+        let text = document.text().to_one_string();
+        apply_to_str(&text, &copies(&applied.effect, put_in_by_both(base, &own, &theirs)))
+    }
 
     #[test]
-    fn what_others_put_in_is_not_put_in_again() {
+    fn what_others_put_in_is_not_there_twice() {
         let base = "one\ntwo\nthree\n";
-        for (newest, save, expected) in [
+        for (newest, save, wanted) in [
             // Of two lines of others the save has one.
             (
                 "one\nby another\ntwo\nthree\nlast of all\n",
                 "one\nmine\nby another\ntwo\nthree\n",
-                "one\nmine\ntwo\nthree\n",
+                "by another,last of all,mine,one,three,two",
             ),
             // A word at the end of a line.
-            ("one by another\ntwo\nthree!\n", "one by another\ntwo\n3\n", "one\ntwo\n3\n"),
-            // The same replacement.
-            ("one\n2\nthree!\n", "one\n2\nthree\nfour\n", "one\ntwo\nthree\nfour\n"),
+            ("one by another\ntwo\nthree!\n", "one by another\ntwo\nthree\n", "one by another,three!,two"),
             // What two may well have put in, each on their own.
-            ("one\n}\ntwo\nthree!\n", "one\n}\ntwo\nthree\n", "one\n}\ntwo\nthree\n"),
-            // Elsewhere, twice, or more than theirs.
+            ("one\n}\ntwo\nthree!\n", "one\n}\ntwo\nthree\n", "one,three!,two,},}"),
+            // Elsewhere, or more often than theirs.
             (
                 "one\nby another\ntwo\nthree\n",
                 "one\ntwo\nby another\nthree\n",
-                "one\ntwo\nby another\nthree\n",
+                "by another,by another,one,three,two",
             ),
             (
                 "one\nby another\ntwo\nthree\n",
                 "one\nby another\nby another\ntwo\nthree\n",
-                "one\nby another\ntwo\nthree\n",
+                "by another,by another,one,three,two",
             ),
+            // Text in the middle of a line and whole lines behind it.
+            ("one and more\nby another\ntwo\nthree\n", "one, mine\nby another\ntwo\nthree\n", ""),
         ] {
-            let left = without_known(diff(base, save), &diff(base, newest));
-            assert_eq!(syncline_engine::apply_to_str(base, &left), expected, "{save:?}");
+            let text = merged(base, newest, save);
+            let mut lines: Vec<&str> = text.lines().collect();
+            lines.sort_unstable();
+            if wanted.is_empty() {
+                assert_eq!(text.matches("by another\n").count(), 1, "{text:?}");
+                continue;
+            }
+            assert_eq!(lines.join(","), wanted, "{save:?}");
         }
     }
 }

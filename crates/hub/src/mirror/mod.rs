@@ -11,5 +11,5 @@ pub use candidates::{Candidate, Candidates, Evidence, MAX_CANDIDATES, Maker};
 pub use file_state::{
     Displaced, FileState, Intent, OnDisk, displaced_of, held_in_state, place_of, target_of, temporary_of,
 };
-pub use known::without_known;
+pub use known::{Pieces, copies, put_in_by_both};
 pub use union::union_edits;
