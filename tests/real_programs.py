@@ -26,7 +26,7 @@ from real.content_client import example  # noqa: E402
 from real.diffsync import diffsync  # noqa: E402
 from real.editors import missing_tools  # noqa: E402
 from real.hubs import Failure  # noqa: E402
-from real.kill9 import kill9  # noqa: E402
+from real.kill9 import kill9, kill9programs  # noqa: E402
 from real.local import local  # noqa: E402
 from real.offline import offline  # noqa: E402
 from real.programs import programs  # noqa: E402
@@ -35,7 +35,7 @@ from real.sizes import big, many  # noqa: E402
 from real.stale import stale  # noqa: E402
 from real.windows import missing_programs, windows  # noqa: E402
 
-SCENARIOS = {scenario.__name__: scenario for scenario in (programs, stale, race, kill9, offline, example, diffsync, local, windows, many, big)}
+SCENARIOS = {scenario.__name__: scenario for scenario in (programs, stale, race, kill9, kill9programs, offline, example, diffsync, local, windows, many, big)}
 # The packages of the tools that carry another name.
 PACKAGES = {"sh": "dash"}
 
