@@ -32,7 +32,7 @@ def kill9(run, programs=False):
         for name in FILES:
             lines = "".join(f"line {number}\n" for number in range(30))
             (scene.folders[0] / name).write_text(f"begin {name}\n{lines}end {name}\n")
-        for name in PROGRAM_FILES:
+        for name in PROGRAM_FILES if programs else []:
             (scene.folders[0] / name).write_text("".join(f"{name} line {number}\n" for number in range(40)))
         scene.start()
         scene.converge()

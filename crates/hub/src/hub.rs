@@ -738,18 +738,16 @@ impl Hub {
         lock(&self.0.inodes).values().any(|of| *of == doc)
     }
 
-    /// Whether the file of this document was known to the hub before this one, and was not looked at since. Asked
-    /// once, when it is.
-    pub(crate) fn take_startup(&self, doc: DocId) -> bool {
+    /// The file of this document was looked at and judged, or written: it is no longer as the hub before this one left it.
+    pub(crate) fn take_startup(&self, doc: DocId) {
         let mut startup = lock(&self.0.startup);
         let was_fresh = startup.remove(&doc);
         if was_fresh && startup.is_empty() && self.0.listed.load(Ordering::Relaxed) {
             self.note_boot();
         }
-        was_fresh
     }
 
-    /// As [`Hub::take_startup`], and it can be asked again.
+    /// Whether the file of this document was known to the hub before this one, and was not judged since.
     pub(crate) fn is_startup(&self, doc: DocId) -> bool {
         lock(&self.0.startup).contains(&doc)
     }

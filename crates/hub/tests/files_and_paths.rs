@@ -6,9 +6,9 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use support::{options, path, simulated};
+use support::{path, session_on, simulated, simulated_with};
 use syncline_disk::{FakeFolder, Folder};
-use syncline_hub::{Hub, Party, TextSession, Workers};
+use syncline_hub::Hub;
 use syncline_store::MemoryLog;
 
 const OLD: &str = "one\ntwo\nthree\nfour\n";
@@ -19,15 +19,10 @@ fn disk(name: &str, text: &str) -> FakeFolder {
     folder
 }
 
-async fn opened(process: &FakeFolder, log: &MemoryLog, seed: u64) -> Hub {
-    let delay = Arc::new(|| Duration::from_millis(1));
-    let hub = Hub::open_with(options(process.clone(), log, seed), Workers::Simulated(delay)).await.unwrap();
+async fn scanned(process: &FakeFolder, log: &MemoryLog, seed: u64) -> Hub {
+    let hub = simulated_with(process, log, seed).await;
     hub.scanned().await.unwrap();
     hub
-}
-
-async fn session(hub: &Hub, name: &str) -> TextSession {
-    hub.open_text(Some(name), Party { name: "B".into(), channel: "test" }).await.unwrap()
 }
 
 fn text(folder: &FakeFolder, name: &str) -> String {
@@ -47,8 +42,8 @@ async fn rules_1_after_a_kill_the_files_bytes_tell_whether_the_save_happened() {
         for case in 0..3 {
             let (folder, log) = (disk("f.txt", OLD), MemoryLog::new());
             let process = folder.process();
-            let hub = opened(&process, &log, 1).await;
-            let mut b = session(&hub, "f.txt").await;
+            let hub = scanned(&process, &log, 1).await;
+            let mut b = session_on(&hub, "f.txt").await;
             b.current().await.unwrap();
             a_while(5).await;
             process.kill_after(calls);
@@ -66,14 +61,14 @@ async fn rules_1_after_a_kill_the_files_bytes_tell_whether_the_save_happened() {
             if let Some(save) = save {
                 folder.foreign_save_by_rename(&path("f.txt"), save.as_bytes()).unwrap();
             }
-            let hub = opened(&folder.process(), &log, 2).await;
+            let hub = scanned(&folder.process(), &log, 2).await;
             a_while(10).await;
             assert_eq!(
                 text(&folder, "f.txt"),
                 expected,
                 "killed at call {calls}, case {case}, it held {held:?}"
             );
-            assert_eq!(session(&hub, "f.txt").await.current().await.unwrap().text, expected);
+            assert_eq!(session_on(&hub, "f.txt").await.current().await.unwrap().text, expected);
             assert_eq!(folder.peek_all().len(), 1, "no temporary is left");
             hub.close();
         }
@@ -97,7 +92,7 @@ async fn rules_4_without_leases_what_is_written_to_the_old_file_within_a_minute_
         };
         let hub = simulated(&folder).await;
         hub.scanned().await.unwrap();
-        let mut b = session(&hub, "f.txt").await;
+        let mut b = session_on(&hub, "f.txt").await;
         b.current().await.unwrap();
         a_while(5).await;
         let writer = folder.foreign_open_writer(&path("f.txt")).unwrap();
@@ -161,7 +156,7 @@ async fn rules_12_a_text_that_was_opaque_for_a_while_goes_on_with_its_history() 
     folder.foreign_write_in_place(&path("f.txt"), OLD.replace("two", "TWO").as_bytes()).unwrap();
     a_while(10).await;
     assert_eq!(hub.document_at("f.txt"), Some(doc));
-    let mut b = session(&hub, "f.txt").await;
+    let mut b = session_on(&hub, "f.txt").await;
     assert_eq!(b.current().await.unwrap().text, OLD.replace("two", "TWO"));
     let have = syncline_protocol::replica::Have::Heads(events);
     let since = format!("{:?}", hub.events_since(doc, have).await.unwrap().0);

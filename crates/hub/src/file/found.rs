@@ -58,10 +58,8 @@ impl DocumentTask {
 
     /// Our own write, or a save without a change.
     async fn found_unchanged(&mut self, stat: FileStat, wanted: Option<Wanted>) -> Result<(), HubError> {
-        if self.file.found_first.take().is_some() {
-            // It differed at the start, and holds again what it held.
-            self.file.write_at = self.hub.uptime();
-        }
+        // If it differed at the start, it holds again what it held.
+        self.file.stop_awaiting(self.hub.uptime());
         let Some(on_disk) = &mut self.file.on_disk else { return Ok(()) };
         let mode_changed = on_disk.stat.mode != stat.mode;
         if on_disk.stat != stat {
@@ -125,9 +123,7 @@ impl DocumentTask {
             }
             // At the start the file may hold any version we know of: that is no edit (docs/decisions/0004).
             if let Some(known) = self.known_version(hash, wanted.as_ref()) {
-                if self.file.found_first.take().is_some() {
-                    self.file.write_at = now;
-                }
+                self.file.stop_awaiting(now);
                 self.set_on_disk(path, hash, known, stat);
                 return Ok(());
             }
@@ -179,10 +175,7 @@ impl DocumentTask {
     /// come in time). The text that it led to may have been in the file, and somebody may have saved over it: then it is
     /// a base of that save. It was, if the file held it when it was first looked at, or holds all of it now.
     fn heard_peer(&mut self, bytes: &[u8], wanted: Option<&Wanted>) {
-        let first = self.file.found_first.take();
-        if first.is_some() {
-            self.file.write_at = self.hub.uptime();
-        }
+        let first = self.file.stop_awaiting(self.hub.uptime());
         let (Some(document), Some(wanted)) = (self.document(), wanted) else { return };
         let hash = hash_of(document, wanted.form);
         let kept = || match syncline_disk::decode(bytes.to_vec()) {

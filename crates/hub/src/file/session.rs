@@ -272,6 +272,13 @@ impl FileSession {
         self.visited = true;
     }
 
+    /// What was found at the start is no longer held back until a peer is heard; gives it. The file may be written.
+    pub(super) fn stop_awaiting(&mut self, now: Duration) -> Option<ContentHash> {
+        let first = self.found_first.take()?;
+        self.write_at = now;
+        Some(first)
+    }
+
     /// The document lives again: if its file is missing, that was the deletion that lost, if it was made here. Deleted
     /// elsewhere, and missing here, it may have been renamed: that is found out first.
     pub fn reappear(&mut self, deleted_here: bool) {

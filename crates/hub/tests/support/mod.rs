@@ -65,7 +65,12 @@ pub fn options(folder: impl Folder + 'static, log: &MemoryLog, seed: u64) -> Opt
 
 /// A party on a document, with the whole text.
 pub async fn session(served: &Served, path: &str) -> TextSession {
-    served.hub.open_text(Some(path), Party { name: "B".into(), channel: "test" }).await.unwrap()
+    session_on(&served.hub, path).await
+}
+
+/// The same, on a hub of its own.
+pub async fn session_on(hub: &Hub, path: &str) -> TextSession {
+    hub.open_text(Some(path), Party { name: "B".into(), channel: "test" }).await.unwrap()
 }
 
 /// Waits until a session has a text that is as wanted; panics after twenty seconds.
@@ -139,8 +144,13 @@ pub async fn together<T: PartialEq + std::fmt::Debug>(
 
 /// A hub on a disk in memory, in a time that only passes when all wait.
 pub async fn simulated(folder: &FakeFolder) -> Hub {
+    simulated_with(folder, &MemoryLog::new(), 1).await
+}
+
+/// The same, with this journal.
+pub async fn simulated_with(folder: &FakeFolder, log: &MemoryLog, seed: u64) -> Hub {
     let delay = Arc::new(|| Duration::from_millis(1));
-    let options = options(folder.clone(), &MemoryLog::new(), 1);
+    let options = options(folder.clone(), log, seed);
     Hub::open_with(options, Workers::Simulated(delay)).await.unwrap()
 }
 
