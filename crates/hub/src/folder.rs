@@ -19,7 +19,7 @@ use syncline_disk::{
     ContentHash, Decoded, DisplacedId, FileKind, FileStat, Hint, IGNORE_FILE, LineEndings, Reading, RelPath,
     Watch, What,
 };
-use syncline_engine::catalogue::{Catalogue, Content, DocId, Field, Form, Kind, Life, Write};
+use syncline_engine::catalogue::{Catalogue, Content, DocId, Entry, Field, Form, Kind, Life, Write};
 use syncline_engine::{AgentId, Document, Edit, Heads};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
 use syncline_store::Record;
@@ -534,7 +534,19 @@ impl FolderTask {
             self.hub.visit([*doc]);
         }
         if !self.scanned {
+            let paths: BTreeSet<RelPath> = fresh.iter().map(|(path, _)| path.clone()).collect();
+            for (doc, (at, _)) in recorded.iter().filter(|(_, (at, _))| !paths.contains(at)) {
+                // Deleted elsewhere; its file may have been renamed here before that was known.
+                if self.catalogue.get(doc).is_some_and(|entry| !entry.is_alive() && entry.joined().is_none())
+                    && !known.contains_key(at.as_str())
+                {
+                    let hash = held.get(doc).map(|(hash, _)| *hash);
+                    missing.push(Missing { doc: *doc, path: at.to_string(), at: Some(at.clone()), hash });
+                    self.hub.visit([*doc]);
+                }
+            }
             missing = self.find_renamed(missing, &mut fresh).await?;
+            missing.retain(|missing| self.catalogue.get(&missing.doc).is_some_and(Entry::is_alive));
         }
         for Missing { doc, .. } in missing.into_iter().filter(|missing| recorded.contains_key(&missing.doc)) {
             self.send_hint(doc, What::Removed { dir: false });

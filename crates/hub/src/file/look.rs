@@ -47,7 +47,10 @@ impl DocumentTask {
                 Ok(())
             }
             Reading::Missing
-                if self.hub.0.rebooted && self.file.on_disk.is_some() && self.hub.is_startup(self.id) =>
+                if self.hub.0.rebooted
+                    && self.file.on_disk.is_some()
+                    && self.hub.is_startup(self.id)
+                    && self.file.found_first.is_none() =>
             {
                 if self.hub.is_listed() {
                     // Its name was not synced when the power went: nobody deleted it.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use syncline_disk::{ContentHash, Decoded, FileStat, Reading, RelPath};
-use syncline_engine::catalogue::{DocId, Field};
+use syncline_engine::catalogue::{DocId, Field, Life};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
 
 use super::{FolderTask, resemblance};
@@ -67,7 +67,11 @@ impl FolderTask {
         for (doc, path) in self.find_resembling(&missing, fresh, &found).await? {
             found.insert(doc, path);
         }
-        let fields = found.iter().map(|(doc, path)| (*doc, Field::Path(path.as_str().to_owned()))).collect();
+        let mut fields: Vec<(DocId, Field)> =
+            found.iter().map(|(doc, path)| (*doc, Field::Path(path.as_str().to_owned()))).collect();
+        // Somebody here gave the file another name: to them it lives, whoever deletes it elsewhere.
+        let dead = |doc: &&DocId| self.catalogue.get(doc).is_some_and(|entry| !entry.is_alive());
+        fields.extend(found.keys().filter(dead).map(|doc| (*doc, Field::Life(Life::Alive))));
         self.write(fields, Vec::new()).await?;
         let paths: BTreeSet<&RelPath> = found.values().collect();
         fresh.retain(|(path, _)| !paths.contains(path));

@@ -179,15 +179,26 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
 /// Whether the maker of the save can have known a version. One of ours that nobody read is known only to
 /// whoever proves it: by having something of what it brought since the last version that was read (a blind
 /// append does). Two people who put lines alike at one place, each without the other's, prove nothing.
+///
+/// One of which it is not known whether anybody read it counts as read, except where all that it brought was put
+/// in and the save has something else at those places: taken for a change of that, it would remove what no save
+/// here ever had (rules 2 and 3). At worst a line that was changed stands beside what it was before.
 fn may_be_known(save: &Save<'_>, index: usize) -> bool {
-    if save.candidates[index].evidence.is_reading() {
-        return true;
-    }
+    let candidate = &save.candidates[index];
+    let certain = candidate.evidence == Evidence::Read || candidate.maker == Maker::Other;
     let read = save.candidates[..index].iter().rposition(|older| older.evidence.is_reading());
     let text_of = |index: usize| save.texts.get(index).map(|text| &**text);
-    let (Some(older), Some(text)) = (read.and_then(text_of), text_of(index)) else { return true };
+    let texts = if certain { None } else { read.and_then(text_of).zip(text_of(index)) };
+    let Some((older, text)) = texts else { return true };
     // Equal: a write of ours without a change, after which the version that was read is still the one there.
-    older == text || knows(older, text, save.text, &diff(text, save.text)) == Some(true)
+    older == text
+        || match knows(older, text, save.text, &diff(text, save.text)) {
+            Some(knows) => knows || candidate.evidence.is_reading(),
+            None => {
+                candidate.evidence.is_reading()
+                    && !diff(older, text).iter().all(|change| change.range.is_empty())
+            }
+        }
 }
 
 /// Whether the save shows that its maker knew what was changed between `older` and `newest`: where it was
@@ -415,6 +426,7 @@ mod tests {
         let save = "one\nlog 0017 from A\ntwo\n";
         assert_eq!(infer(&held(Unread), save, |_| {}), (0, true, Why::Stale));
         assert_eq!(infer(&held(Evidence::Opened), save, |_| {}), (0, true, Why::Stale));
+        assert_eq!(infer(&held(Evidence::Unknown), save, |_| {}), (0, true, Why::Stale));
         // Who has read it may well have changed it.
         assert_eq!(infer(&held(Read), save, |_| {}), (1, true, Why::LeastChange));
         // A write without a change does not hide what was read before.
