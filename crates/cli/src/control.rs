@@ -94,7 +94,8 @@ async fn answer(stream: UnixStream, hub: &Hub, facts: Value, nudge: Option<&Nudg
             status["unsettled"] = json!(hub.unsettled());
             status["file_system"] = json!(hub.probe().file_system);
             status["file_events"] = json!(hub.probe().events);
-            status["missing_files"] = json!(hub.missing_files());
+            status["missing_files"] = json!(hub.unwritten_files());
+            status["failing"] = json!(hub.failing());
             status["held_deletions"] = json!(hub.is_braked());
             status
         }

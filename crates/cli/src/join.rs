@@ -209,7 +209,7 @@ impl Talk {
     /// Looks whether every file stands where it should.
     fn look(&mut self) {
         let Some(waiting) = &mut self.waiting else { return };
-        let (unsettled, missing) = (self.hub.unsettled(), self.hub.missing_files());
+        let (unsettled, missing) = (self.hub.unsettled(), self.hub.unwritten_files());
         if (unsettled, missing) == (0, 0) {
             self.waiting = None;
             self.tell_complete(false);

@@ -44,6 +44,10 @@ pub async fn run(path: &Path, json: bool) -> Result<(), Failure> {
                 safe(status["file_system"].as_str().unwrap_or_default())
             );
         }
+        let failing = status.get("failing").and_then(Value::as_object);
+        for (path, why) in failing.into_iter().flatten().take(SHOWN) {
+            println!("  not in step: {}: {}", safe(path), safe(why.as_str().unwrap_or_default()));
+        }
         if status["held_deletions"] == json!(true) {
             println!("  many deletions are held back: `syncline deletions pass-on` or `take-back`");
         }

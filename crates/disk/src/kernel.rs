@@ -329,7 +329,8 @@ impl Medium for Kernel {
 
     fn read_link(&self, dir: &OwnedFd, name: &str) -> Result<String, Errno> {
         let target = rustix::fs::readlinkat(dir, name, Vec::new())?;
-        Ok(target.to_string_lossy().into_owned())
+        // Carried on as another text it would lead elsewhere.
+        target.into_string().map_err(|_| Errno::ILSEQ)
     }
 
     fn copy_metadata(&self, dir: &OwnedFd, name: &str, to: &File) -> Result<(), Errno> {

@@ -100,6 +100,9 @@ impl<M: Medium> OnMedium<M> {
             FileKind::File => Found::File { hash: None, stat },
             FileKind::Link => match self.medium.read_link(dir, name) {
                 Ok(target) => Found::Link { target, stat },
+                Err(Errno::ILSEQ) => {
+                    return Err(fault("reading (its target is not UTF-8) the link", path, Errno::ILSEQ));
+                }
                 // Swapped for something else between the two calls.
                 Err(_) => Found::NotAFile { stat },
             },

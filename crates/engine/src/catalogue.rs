@@ -110,6 +110,8 @@ pub enum Field {
     Content(Content),
     /// Where it went.
     Joined(Joined),
+    /// The version of the text that it began with: until that has come, what is known of the text says nothing.
+    Founded(Heads),
 }
 
 impl Field {
@@ -123,6 +125,7 @@ impl Field {
             Field::Form(_) => 5,
             Field::Content(_) => 6,
             Field::Joined(_) => 7,
+            Field::Founded(_) => 8,
         }
     }
 }
@@ -164,6 +167,7 @@ impl Entry {
     register!(/** Line endings and byte order mark. */ form, 5, Form, Form);
     register!(/** The content, if it is not text. */ content, 6, Content, Content);
     register!(/** Where it went, if it was joined into another. */ joined, 7, Joined, Joined);
+    register!(/** The version of the text that it began with, if it began with one. */ founded, 8, Founded, Heads);
 
     /// Whether it has a file: alive, and not joined into another one.
     pub fn is_alive(&self) -> bool {
@@ -332,6 +336,7 @@ impl Write {
                 value.extend_from_slice(&joined.loser_at.encode());
                 value.extend_from_slice(&joined.union_at.encode());
             }
+            Field::Founded(heads) => value.extend_from_slice(&heads.encode()),
         }
         put_bytes(out, &value);
     }
@@ -384,6 +389,7 @@ impl Write {
                 loser_at: Heads::read(&mut value)?,
                 union_at: Heads::read(&mut value)?,
             }),
+            8 => Field::Founded(Heads::read(&mut value)?),
             _ => return Ok(None),
         };
         value.finish()?;
@@ -445,6 +451,7 @@ mod tests {
                 loser_at: Heads::default(),
                 union_at: Heads::new(vec![id]),
             }),
+            Field::Founded(Heads::new(vec![id])),
         ];
         let mut catalogue = Catalogue::new();
         for field in fields {

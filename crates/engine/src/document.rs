@@ -107,6 +107,12 @@ impl Document {
         self.graph.simplify(last.collect())
     }
 
+    /// The version of the first `events` events that this document learnt of: what its newest version was at that
+    /// moment.
+    pub fn version_before(&self, events: Lv) -> Version {
+        self.graph.version_before(events)
+    }
+
     /// Whether every event of `older` is part of `newer`.
     pub fn includes(&self, newer: &Version, older: &Version) -> bool {
         self.graph.includes(newer, older)

@@ -257,6 +257,15 @@ impl Graph {
         if missing.is_empty() { Ok(self.simplify(known)) } else { Err(missing) }
     }
 
+    /// The heads of the events with a number below `end`. Costs what the number of runs is.
+    pub fn version_before(&self, end: Lv) -> Version {
+        let mut heads = Version::root();
+        for run in self.runs.iter().take_while(|run| run.start < end) {
+            heads.advance(&run.parents, run.end.min(end) - 1);
+        }
+        heads
+    }
+
     /// The heads among these events: those that no other of them builds on.
     pub fn simplify(&self, mut lvs: SmallVec<[Lv; 2]>) -> Version {
         lvs.sort_unstable();

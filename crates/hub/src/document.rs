@@ -8,8 +8,8 @@ pub(crate) mod missed;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
-use syncline_disk::What;
 use syncline_disk::planted::{Planted, planted};
+use syncline_disk::{Decoded, What, decode};
 use syncline_engine::catalogue::{DocId, Field, Life};
 use syncline_engine::{AgentId, Conflict, Document, Edit, EventBatch, Heads, Lv, Meta, Version};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
@@ -24,7 +24,7 @@ use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::file::FileSession;
 use crate::hub::{Hub, is_save};
-use crate::mirror::{Pieces, copies};
+use crate::mirror::{Candidate, Pieces, copies, judge};
 use crate::policy::{self, Policy};
 
 /// How many commands are taken up together and share one commit.
@@ -107,8 +107,9 @@ pub(crate) enum Command {
     Known { heads: Heads, reply: Reply<Version> },
     /// What changed since some versions.
     Missed(AskMissed),
-    /// The portable form of a version.
-    Portable { version: Version, reply: Reply<Heads> },
+    /// The base of a text whose maker does not say what it was made from, of what they were shown and made before: its
+    /// version and text, and whether the text is an edit of it at all. `None`: they were shown nothing.
+    Judge { candidates: Vec<Candidate>, text: String, reply: Reply<Option<(Version, Arc<String>, bool)>> },
     /// An edit by a session, at the version it saw.
     Edit { version: Version, edits: Vec<Edit>, meta: Meta, request: Option<Request>, reply: Reply<Edited> },
     /// Put what was lost in a conflict in again.
@@ -352,6 +353,14 @@ impl DocumentTask {
             loaded.document.release();
             loaded.recorded = loaded.document.events();
             loaded.judged = loaded.document.version().clone();
+            for hash in self.file.candidates.wanting() {
+                let text = match self.hub.content(*hash.as_bytes()).await?.map(|bytes| decode(bytes.to_vec()))
+                {
+                    Some(Decoded::Text { text, .. }) => Some(Arc::new(text)),
+                    _ => None,
+                };
+                self.file.candidates.supply(hash, text);
+            }
             if let Some(rested) = self.hub.0.resting.wake(id) {
                 self.file.recall(&rested);
             }
@@ -467,7 +476,9 @@ impl DocumentTask {
             Command::Edit { version, edits, meta, request, reply } => {
                 let added: usize = edits.iter().map(|edit| edit.insert.len()).sum();
                 let bytes = document.text().len_bytes() + added;
-                if bytes > MAX_DOCUMENT_BYTES {
+                let taken: usize = edits.iter().map(|edit| edit.range.len()).sum();
+                // What a merge made longer than that may be made shorter.
+                if bytes > MAX_DOCUMENT_BYTES && added >= taken {
                     drop(reply.send(Err(HubError::TooLarge { bytes, limit: MAX_DOCUMENT_BYTES })));
                     return;
                 }
@@ -496,11 +507,19 @@ impl DocumentTask {
                 let version = document.local(&heads).map_err(|_| HubError::BadBase);
                 drop(reply.send(committed.and(version)));
             })),
+            Command::Judge { candidates, text, reply } => {
+                waiting.push(Box::new(move |committed, document| {
+                    let base = || {
+                        let origin = judge(&candidates, document, &text, false, false)?;
+                        let replayed = || Arc::new(document.string_at(&origin.version));
+                        let before = origin.before.clone().unwrap_or_else(replayed);
+                        Some((origin.version, before, origin.base.edit))
+                    };
+                    drop(reply.send(committed.map(|()| base())));
+                }))
+            }
             // Taken out before.
             Command::Missed(ask) => drop(ask.reply.send(Err(HubError::Closed))),
-            Command::Portable { version, reply } => waiting.push(Box::new(move |committed, document| {
-                drop(reply.send(committed.map(|()| document.portable(&version))));
-            })),
             Command::Diff(command) => {
                 let (to, of) = ((&hub, self.id), (document, &mut loaded.tip));
                 waiting.extend(diffsync::take(command, to, of, &self.published, extra));
@@ -661,7 +680,7 @@ impl Command {
             Command::Text { reply } | Command::TextAt { reply, .. } => drop(reply.send(Err(error))),
             Command::Known { reply, .. } => drop(reply.send(Err(error))),
             Command::Missed(ask) => drop(ask.reply.send(Err(error))),
-            Command::Portable { reply, .. } => drop(reply.send(Err(error))),
+            Command::Judge { reply, .. } => drop(reply.send(Err(error))),
             Command::Edit { reply, .. } => drop(reply.send(Err(error))),
             Command::Reinstate { reply, .. } => drop(reply.send(Err(error))),
             Command::Diff(command) => command.refuse(error),

@@ -8,12 +8,11 @@ mod enter;
 mod found;
 mod gone;
 mod look;
-mod origin;
 mod session;
 mod take_up;
-mod torn;
 mod write;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use syncline_disk::{ContentHash, FileStat, LineEndings, RelPath, TextForm};
 use syncline_engine::catalogue::{Entry, Form, Kind, Life};
@@ -23,9 +22,12 @@ use syncline_store::Record;
 use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
-use crate::mirror::OnDisk;
+use crate::mirror::{Inherited, OnDisk};
 pub(crate) use session::FileSession;
 use session::*;
+
+/// So many of the texts that a file held go with it to the document that its own was joined into.
+const INHERITED_TEXTS: usize = 8;
 
 impl DocumentTask {
     /// Brings the file and the document in step as far as that is possible now. Returns whether there is
@@ -74,6 +76,10 @@ impl DocumentTask {
                 (Step::Nothing, _) => {
                     self.file.visited =
                         now < self.file.write_at && (changed || self.file.visited || self.file.rewrite);
+                    if self.file.failures > 0 && !self.file.visited {
+                        self.file.failures = 0;
+                        self.hub.note_failing(self.id, None);
+                    }
                     return !self.file.visited;
                 }
                 (Step::Look, wanted) => self.look(wanted).await,
@@ -88,10 +94,9 @@ impl DocumentTask {
                 (Step::Adopt | Step::Write, None) => Ok(()),
             };
             if let Err(error) = done {
-                let wanted = self.wanted();
-                let path = wanted.map_or_else(|| self.id.to_string(), |wanted| wanted.path.to_string());
-                self.hub.tell(HubEvent::Trouble { path, what: error.to_string() });
-                let later = self.hub.uptime() + RETRY;
+                self.fail(error.to_string());
+                // Each try of a write is a commit, and it may last: the longer it has, the rarer they are.
+                let later = self.hub.uptime() + RETRY * self.file.failures.min(MOST_RETRIES);
                 self.file.write_at = later;
                 self.file.settle_at = later;
                 // It is tried again, and until then the document stays in memory.
@@ -107,6 +112,12 @@ impl DocumentTask {
             }
         }
         false
+    }
+
+    /// The file could not be brought in step.
+    pub(super) fn fail(&mut self, why: String) {
+        self.hub.note_failing(self.id, Some(why));
+        self.file.failures = self.file.failures.saturating_add(1);
     }
 
     /// Not while the folder itself is gone, and not before the peer's history is there.
@@ -158,16 +169,38 @@ impl DocumentTask {
     pub(super) async fn release(&mut self) {
         self.file.visited = false;
         self.file.look_at = None;
+        let held = self.held_texts();
         if let Some(on_disk) = self.file.on_disk.take() {
             let _ = self.commit(vec![Record::NoFile(self.id), Record::NoIntent(self.id)]).await;
             let joined = self.hub.catalogue().get(&self.id).and_then(|entry| entry.joined().cloned());
             let stat = on_disk.stat;
             if let Some(joined) = joined {
-                self.hub.inherit(joined.into, on_disk);
+                self.hub.inherit(joined.into, Inherited { on_disk, held });
             }
             self.hub.forget_inode(self.id, &stat);
             self.hub.note_place(self.id, None);
         }
+    }
+
+    /// The newest texts that the file held, oldest first, with their bytes.
+    fn held_texts(&self) -> Vec<(Arc<String>, Vec<u8>)> {
+        let (Some(document), Some(wanted)) = (self.document(), self.catalogue_form()) else {
+            return Vec::new();
+        };
+        let all = self.file.candidates.all();
+        let newest = all.iter().skip(all.len().saturating_sub(INHERITED_TEXTS));
+        let held = newest.filter_map(|candidate| {
+            let replayed = || Arc::new(document.string_at(&candidate.version));
+            let text = candidate.text().cloned().unwrap_or_else(replayed);
+            let bytes = encode_text(&text, wanted);
+            (ContentHash::of(&bytes) == candidate.hash).then_some((text, bytes))
+        });
+        held.collect()
+    }
+
+    /// How text becomes bytes, by the catalogue.
+    fn catalogue_form(&self) -> Option<Form> {
+        self.hub.catalogue().get(&self.id).map(|entry| entry.form().copied().unwrap_or_default())
     }
 
     pub(super) fn set_on_disk(&mut self, path: RelPath, hash: ContentHash, version: Version, stat: FileStat) {

@@ -33,7 +33,7 @@ use crate::event::HubEvent;
 use crate::hub::Hub;
 use crate::joining;
 use crate::mirror::{
-    Candidate, FileState, Maker, OnDisk, displaced_of, held_in_state, place_of, target_of, temporary_of,
+    Candidate, FileState, Held, Maker, OnDisk, displaced_of, held_in_state, place_of, target_of, temporary_of,
 };
 use leftovers::Leftovers;
 pub(crate) use resemblance::resembles;
@@ -481,7 +481,7 @@ impl FolderTask {
         }
         let intended: BTreeMap<DocId, (RelPath, ContentHash)> =
             intents.iter().filter_map(|(doc, intent)| Some((*doc, target_of(intent).ok()?))).collect();
-        let mut held: BTreeMap<DocId, (ContentHash, Heads)> = BTreeMap::new();
+        let mut held: BTreeMap<DocId, Held> = BTreeMap::new();
         let mut recorded: HashMap<DocId, (RelPath, FileStat)> = HashMap::with_capacity(states.len());
         for (doc, state) in &states {
             if let Ok(Some(place)) = place_of(state) {
@@ -526,8 +526,8 @@ impl FolderTask {
         let mut missing: Vec<Missing> = Vec::new();
         for (path, doc) in known.iter().filter(|(_, doc)| !present.contains(doc)) {
             if had_file(doc) {
-                let hash =
-                    intended.get(doc).map(|(_, hash)| hash).or(held.get(doc).map(|(hash, _)| hash)).copied();
+                let hash = intended.get(doc).map(|(_, hash)| *hash);
+                let hash = hash.or(held.get(doc).map(|held| held.hash));
                 let at = recorded.get(doc).map(|(at, _)| at).or(intended.get(doc).map(|(at, _)| at)).cloned();
                 missing.push(Missing { doc: *doc, path: path.clone(), at, hash });
             }
@@ -540,7 +540,7 @@ impl FolderTask {
                 if self.catalogue.get(doc).is_some_and(|entry| !entry.is_alive() && entry.joined().is_none())
                     && !known.contains_key(at.as_str())
                 {
-                    let hash = held.get(doc).map(|(hash, _)| *hash);
+                    let hash = held.get(doc).map(|held| held.hash);
                     missing.push(Missing { doc: *doc, path: at.to_string(), at: Some(at.clone()), hash });
                     self.hub.visit([*doc]);
                 }
@@ -590,10 +590,12 @@ impl FolderTask {
     }
 
     /// Whether a file that held this does not hold what its document says.
-    fn is_behind(&self, doc: DocId, (hash, heads): &(ContentHash, Heads)) -> bool {
+    fn is_behind(&self, doc: DocId, held: &Held) -> bool {
         let content =
             self.hub.catalogue().get(&doc).and_then(|entry| entry.content().map(|content| content.hash));
-        self.hub.heads_of(doc) != *heads || content.is_some_and(|content| content != *hash.as_bytes())
+        held.rewrite
+            || self.hub.heads_of(doc) != held.heads
+            || content.is_some_and(|content| content != *held.hash.as_bytes())
     }
 
     async fn list_all(&self) -> Result<Vec<(RelPath, FileStat)>, HubError> {
@@ -854,6 +856,7 @@ impl NewFile<'_> {
                     && document.events() > 0
                 {
                     let heads = document.portable(document.version());
+                    fields.push((doc, Field::Founded(heads.clone())));
                     records.push(if document.text().len_bytes() > SNAPSHOT_BYTES {
                         Record::Snapshot { doc, bytes: document.encode(), heads }
                     } else {

@@ -1,6 +1,6 @@
 //! The hub: what sessions, links and programs ask of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::event::HubEvent;
 use crate::feed::{ChangeFeed, Feeds};
 use crate::folder::{FolderCommand, FolderTask};
 use crate::founding::{self, Founding};
-use crate::mirror::OnDisk;
+use crate::mirror::Inherited;
 use crate::peers::Peers;
 use crate::policy::Policy;
 use crate::presence::Rooms;
@@ -140,7 +140,9 @@ pub(crate) struct Inner {
     /// Of each document, those that were joined into it, and its version with their texts.
     unions: Mutex<HashMap<DocId, Vec<(DocId, Heads)>>>,
     /// Files of documents that were joined into these, which are theirs now.
-    inherited: Mutex<HashMap<DocId, OnDisk>>,
+    inherited: Mutex<HashMap<DocId, Inherited>>,
+    /// Pairs of documents at one path that are being made one.
+    pub(crate) resolving: Mutex<HashSet<(DocId, DocId)>>,
     visit_wanted: tokio::sync::Notify,
     /// One join at a time: the check and the join are one step.
     pub joins: tokio::sync::Mutex<()>,
@@ -157,6 +159,8 @@ pub(crate) struct Inner {
     listed: AtomicBool,
     /// Documents whose files are being brought in step.
     unsettled: Mutex<BTreeSet<DocId>>,
+    /// Whose files could not be brought in step when that was last tried, and why.
+    failing: Mutex<BTreeMap<DocId, String>>,
     pub events: broadcast::Sender<HubEvent>,
     closing: watch::Sender<bool>,
 }
@@ -302,6 +306,7 @@ impl Hub {
             to_look: Mutex::default(),
             unions: Mutex::default(),
             inherited: Mutex::default(),
+            resolving: Mutex::default(),
             visit_wanted: tokio::sync::Notify::new(),
             joins: tokio::sync::Mutex::default(),
             following: Mutex::default(),
@@ -310,6 +315,7 @@ impl Hub {
             opened_ms,
             listed: AtomicBool::new(false),
             unsettled: Mutex::default(),
+            failing: Mutex::default(),
             events: broadcast::Sender::new(1024),
             closing: watch::Sender::new(false),
         };
@@ -713,7 +719,7 @@ impl Hub {
     }
 
     /// The file of a document that was joined into `doc` is `doc`'s now.
-    pub(crate) fn inherit(&self, doc: DocId, file: OnDisk) {
+    pub(crate) fn inherit(&self, doc: DocId, file: Inherited) {
         lock(&self.0.inherited).insert(doc, file);
         self.visit([doc]);
     }
@@ -729,7 +735,7 @@ impl Hub {
         renaming.retain(|at, of| *of != doc || path.is_some_and(|path| path.as_str() == at.as_str()));
     }
 
-    pub(crate) fn take_inherited(&self, doc: DocId) -> Option<OnDisk> {
+    pub(crate) fn take_inherited(&self, doc: DocId) -> Option<Inherited> {
         lock(&self.0.inherited).remove(&doc)
     }
 
@@ -801,16 +807,38 @@ impl Hub {
         waiting + (VISITS - self.0.visits.available_permits())
     }
 
-    /// Living documents that have no file here (yet, or because it cannot be written). Not those whose names are
-    /// never written for a peer.
-    pub fn missing_files(&self) -> usize {
-        let present: BTreeSet<DocId> = lock(&self.0.inodes).values().copied().collect();
+    /// Notes whether the file of a document could be brought in step, or why not, which is told once.
+    pub(crate) fn note_failing(&self, doc: DocId, why: Option<String>) {
+        let mut failing = lock(&self.0.failing);
+        let Some(what) = why else {
+            failing.remove(&doc);
+            return;
+        };
+        if failing.insert(doc, what.clone()).as_ref() != Some(&what) {
+            let path = self.catalogue().get(&doc).and_then(|entry| entry.path().cloned());
+            self.tell(HubEvent::Trouble { path: path.unwrap_or_else(|| doc.to_string()), what });
+        }
+    }
+
+    /// Living documents whose files cannot be read or written, by their paths, and why.
+    pub fn failing(&self) -> BTreeMap<String, String> {
+        let failing = lock(&self.0.failing).clone();
         let catalogue = self.catalogue();
-        let missing = catalogue.paths().filter(|(path, docs)| {
-            docs.iter().all(|doc| !present.contains(doc))
+        let living = |doc| catalogue.get(doc).filter(|entry| entry.is_alive()).and_then(|entry| entry.path());
+        failing.iter().filter_map(|(doc, why)| Some((living(doc)?.clone(), why.clone()))).collect()
+    }
+
+    /// How many living documents have no file here that says what they say (yet, or because it cannot be written). Not
+    /// those whose names are never written for a peer.
+    pub fn unwritten_files(&self) -> usize {
+        let present: BTreeSet<DocId> = lock(&self.0.inodes).values().copied().collect();
+        let failing = self.failing();
+        let catalogue = self.catalogue();
+        let unwritten = catalogue.paths().filter(|(path, docs)| {
+            (docs.iter().all(|doc| !present.contains(doc)) || failing.contains_key(*path))
                 && !RelPath::parse(path).is_ok_and(|path| syncline_disk::is_refused_from_network(&path))
         });
-        missing.count()
+        unwritten.count()
     }
 
     async fn visit_documents(self) {

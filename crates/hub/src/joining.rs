@@ -4,38 +4,59 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 use syncline_engine::catalogue::{DocId, Field, Joined, Kind};
-use syncline_engine::{Edit, Heads, Meta, diff};
+use syncline_engine::{Heads, Meta, diff};
 use syncline_store::Record;
 
 use crate::document::{Command, Request, TextAt};
 use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::hub::Hub;
-use crate::mirror::union_edits;
+use crate::mirror::{carry_over, union_edits};
 
-/// How long the loser's events may take to arrive after its catalogue entry.
-const ARRIVAL: Duration = Duration::from_secs(3);
+/// After a failure that may pass (a full disk, a damaged document), the next try.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Makes one of two documents at one path, or gives the greater another name.
 pub(crate) async fn resolve(hub: Hub, path: String, survivor: DocId, loser: DocId) {
-    wait_for_events(&hub, survivor).await;
-    wait_for_events(&hub, loser).await;
-    let _one = hub.0.joins.lock().await;
-    let both_text = {
-        let catalogue = hub.catalogue();
-        let still = catalogue.at(&path);
-        if !(still.contains(&survivor) && still.contains(&loser)) {
-            return;
+    let pair = (survivor, loser);
+    if !hub.0.resolving.lock().unwrap_or_else(PoisonError::into_inner).insert(pair) {
+        return;
+    }
+    tokio::select! {
+        () = hub.closed() => {}
+        () = resolve_once_known(&hub, &path, survivor, loser) => {}
+    }
+    hub.0.resolving.lock().unwrap_or_else(PoisonError::into_inner).remove(&pair);
+}
+
+async fn resolve_once_known(hub: &Hub, path: &str, survivor: DocId, loser: DocId) {
+    let mut told = false;
+    loop {
+        for doc in [survivor, loser] {
+            wait_for_text(hub, path, doc).await;
         }
-        let text = |doc| catalogue.get(doc).and_then(|entry| entry.kind()) == Some(&Kind::Text);
-        let created = |doc: &DocId| created_here(&catalogue, doc);
-        text(&survivor) && text(&loser) && created(&survivor) && created(&loser)
-    };
-    let done = if both_text { join(&hub, survivor, loser).await } else { rename(&hub, &path, loser).await };
-    match done {
-        Ok(renamed) if renamed.is_empty() => hub.tell(HubEvent::Joined { path }),
-        Ok(renamed) => hub.tell(HubEvent::Clash { path, renamed }),
-        Err(error) => hub.tell(HubEvent::Trouble { path, what: error.to_string() }),
+        let one = hub.0.joins.lock().await;
+        let both_text = {
+            let catalogue = hub.catalogue();
+            let still = catalogue.at(path);
+            if !(still.contains(&survivor) && still.contains(&loser)) {
+                return;
+            }
+            let text = |doc| catalogue.get(doc).and_then(|entry| entry.kind()) == Some(&Kind::Text);
+            let created = |doc: &DocId| created_here(&catalogue, doc);
+            text(&survivor) && text(&loser) && created(&survivor) && created(&loser)
+        };
+        let done = if both_text { join(hub, survivor, loser).await } else { rename(hub, path, loser).await };
+        let path = path.to_owned();
+        match done {
+            Ok(renamed) if renamed.is_empty() => return hub.tell(HubEvent::Joined { path }),
+            Ok(renamed) => return hub.tell(HubEvent::Clash { path, renamed }),
+            Err(error) if !told => hub.tell(HubEvent::Trouble { path, what: error.to_string() }),
+            Err(_) => {}
+        }
+        told = true;
+        drop(one);
+        tokio::time::sleep(RETRY).await;
     }
 }
 
@@ -59,15 +80,23 @@ fn created_here(catalogue: &syncline_engine::catalogue::Catalogue, doc: &DocId) 
     stamps.is_some_and(|(path, kind)| path.agent == kind.agent && path.seq + 1 == kind.seq)
 }
 
-/// A catalogue entry may come before the text it is about; a text that is really empty has nothing to lose.
-async fn wait_for_events(hub: &Hub, doc: DocId) {
+/// A catalogue entry may come long before the text it is about, over a slow line. Taken for empty meanwhile, the text
+/// would be there twice when it comes. Returns when it is there, or the document is at the path no longer.
+async fn wait_for_text(hub: &Hub, path: &str, doc: DocId) {
     let mut changes = hub.changes();
-    let arrived = async {
-        while hub.heads_of(doc).is_root() {
-            changes.next().await;
+    loop {
+        let founded = {
+            let catalogue = hub.catalogue();
+            let entry = catalogue.get(&doc).filter(|_| catalogue.at(path).contains(&doc));
+            entry.and_then(|entry| entry.founded().cloned())
+        };
+        let Some(heads) = founded else { return };
+        if !hub.heads_of(doc).is_root() && hub.ask(doc, |reply| Command::Known { heads, reply }).await.is_ok()
+        {
+            return;
         }
-    };
-    let _ = tokio::time::timeout(ARRIVAL, arrived).await;
+        changes.next().await;
+    }
 }
 
 async fn text(hub: &Hub, doc: DocId) -> Result<TextAt, HubError> {
@@ -79,36 +108,48 @@ fn meta(hub: &Hub) -> Meta {
 }
 
 async fn join(hub: &Hub, survivor: DocId, loser: DocId) -> Result<String, HubError> {
-    let (ours, theirs) = (text(hub, survivor).await?, text(hub, loser).await?);
-    let edits = union_edits(&ours.text, &theirs.text);
-    let heads = enter(hub, survivor, ours, edits).await?;
-    let joined = Joined { into: survivor, loser_at: theirs.heads, union_at: heads };
+    // The union and the marker are two commits. With the union it is recorded what it is of, so that after a kill
+    // between the two it is asked for again, which its key makes the same edit.
+    let name = format!("joining {loser}");
+    let mut key = b"join ".to_vec();
+    key.extend(survivor.0);
+    key.extend(loser.0);
+    let theirs = match recorded(hub, &key, &name).await? {
+        Some(heads) => hub.ask(loser, |reply| Command::TextAt { heads, reply }).await?,
+        None => text(hub, loser).await?,
+    };
+    let ours = text(hub, survivor).await?;
+    let (version, edits) = (ours.version, union_edits(&ours.text, &theirs.text));
+    let union_at = if edits.is_empty() {
+        ours.heads
+    } else {
+        let records = vec![Record::Setting { name, value: theirs.heads.encode() }];
+        let (meta, request) = (meta(hub), Some(Request { key, records }));
+        hub.ask(survivor, |reply| Command::Edit { version, edits, meta, request, reply }).await?.heads
+    };
+    let joined = Joined { into: survivor, loser_at: theirs.heads, union_at };
     hub.write_catalogue(vec![(loser, Field::Joined(joined))], Vec::new()).await?;
     Ok(String::new())
 }
 
-/// Enters edits at a version; gives the version of the result.
-async fn enter(hub: &Hub, doc: DocId, at: TextAt, edits: Vec<Edit>) -> Result<Heads, HubError> {
-    if edits.is_empty() {
-        return Ok(at.heads);
-    }
-    let meta = meta(hub);
-    let edited = hub
-        .ask(doc, |reply| Command::Edit { version: at.version, edits, meta, request: None, reply })
-        .await?;
-    Ok(edited.heads)
+/// The heads that were recorded under a name together with the edit of this key, if that was carried out.
+async fn recorded(hub: &Hub, key: &[u8], name: &str) -> Result<Option<Heads>, HubError> {
+    let (key, name) = (key.to_vec(), name.to_owned());
+    let heads = hub.read_journal(move |reader| Ok(reader.request(&key)?.and(reader.setting(&name)?)));
+    Ok(heads.await?.and_then(|heads| Heads::decode(&heads).ok()))
 }
 
 async fn rename(hub: &Hub, path: &str, loser: DocId) -> Result<String, HubError> {
-    let renamed = suffixed(path, loser);
+    let renamed = suffixed(path, &loser.to_string());
     hub.write_catalogue(vec![(loser, Field::Path(renamed.clone()))], Vec::new()).await?;
     Ok(renamed)
 }
 
-/// `notes.txt` -> `notes.~1a2b3c4d.txt`: the same on whichever hub decides.
-fn suffixed(path: &str, doc: DocId) -> String {
+/// `notes.txt` -> `notes.~1a2b3c4d.txt`, with the beginning of what it is told apart by: the same on whichever hub
+/// decides.
+pub(crate) fn suffixed(path: &str, id: &str) -> String {
     let (folder, name) = path.rsplit_once('/').map_or(("", path), |(folder, name)| (folder, name));
-    let suffix = &doc.to_string()[..8];
+    let suffix: String = id.chars().take(8).collect();
     let name = match name.rsplit_once('.') {
         Some((stem, extension)) if !stem.is_empty() => format!("{stem}.~{suffix}.{extension}"),
         _ => format!("{name}.~{suffix}"),
@@ -161,11 +202,7 @@ async fn pass_on(hub: &Hub, loser: DocId, joined: &Joined) -> Result<(), HubErro
     let mut key = b"carry ".to_vec();
     key.extend(loser.0);
     key.extend(joined.loser_at.encode());
-    let (wanted, read_key) = (name.clone(), key.clone());
-    let carried = hub
-        .read_journal(move |reader| Ok(reader.request(&read_key)?.and(reader.setting(&wanted)?)))
-        .await?
-        .and_then(|heads| Heads::decode(&heads).ok());
+    let carried = recorded(hub, &key, &name).await?;
     let now = match carried {
         Some(heads) => hub.ask(loser, |reply| Command::TextAt { heads, reply }).await?,
         None => now,
@@ -188,67 +225,15 @@ async fn pass_on(hub: &Hub, loser: DocId, joined: &Joined) -> Result<(), HubErro
     hub.write_catalogue(vec![(loser, Field::Joined(joined))], Vec::new()).await
 }
 
-/// Carries edits of one text over to another, of which `to` is the difference from the first: insertions go
-/// to the corresponding place, deletions take only characters that the other text has too.
-fn carry_over(edits: &[Edit], to: &[Edit]) -> Vec<Edit> {
-    let mut out = Vec::new();
-    for edit in edits {
-        // The parts of the edit's range that lie between the changes of `to`.
-        let mut shift = 0isize;
-        let mut at = edit.range.start;
-        let mut place = None;
-        for change in to {
-            if change.range.start >= edit.range.end.max(edit.range.start + 1) {
-                break;
-            }
-            if at < change.range.start {
-                let end = edit.range.end.min(change.range.start);
-                place.get_or_insert((at as isize + shift) as usize);
-                if end > at {
-                    out.push(Edit::delete((at as isize + shift) as usize..(end as isize + shift) as usize));
-                }
-            }
-            shift += change.insert.chars().count() as isize - change.range.len() as isize;
-            at = at.max(change.range.end);
-        }
-        let here = (at as isize + shift) as usize;
-        if at < edit.range.end {
-            out.push(Edit::delete(here..(edit.range.end as isize + shift) as usize));
-        }
-        if !edit.insert.is_empty() {
-            let place = place.unwrap_or(here);
-            let before = out.iter().rposition(|other| other.range.start < place).map_or(0, |index| index + 1);
-            out.insert(before, Edit::insert(place, edit.insert.clone()));
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use syncline_engine::{apply_to_str, check_batch};
-
-    #[test]
-    fn later_changes_reach_the_union() {
-        let (then, union) = ("a\nb\nc\n", "x\na\nb\ny\nc\n");
-        for (now, expected) in [
-            ("a\nB\nc\n", "x\na\nB\ny\nc\n"),
-            ("a\nc\n", "x\na\ny\nc\n"),
-            ("new\na\nb\nc\nend\n", "x\nnew\na\nb\ny\nc\nend\n"),
-            ("a\nb\nc\n", union),
-        ] {
-            let edits = carry_over(&diff(then, now), &diff(then, union));
-            assert!(check_batch(&edits, union.chars().count()).is_ok(), "{edits:?}");
-            assert_eq!(apply_to_str(union, &edits), expected, "{now:?}");
-        }
-    }
 
     #[test]
     fn clashing_names() {
-        let doc = DocId([0x1a; 16]);
-        assert_eq!(suffixed("notes.txt", doc), "notes.~1a1a1a1a.txt");
-        assert_eq!(suffixed("a.b/Makefile", doc), "a.b/Makefile.~1a1a1a1a");
-        assert_eq!(suffixed(".profile", doc), ".profile.~1a1a1a1a");
+        let doc = DocId([0x1a; 16]).to_string();
+        assert_eq!(suffixed("notes.txt", &doc), "notes.~1a1a1a1a.txt");
+        assert_eq!(suffixed("a.b/Makefile", &doc), "a.b/Makefile.~1a1a1a1a");
+        assert_eq!(suffixed(".profile", &doc), ".profile.~1a1a1a1a");
     }
 }

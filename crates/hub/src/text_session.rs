@@ -13,7 +13,7 @@ use self::edits::ByEdits;
 use crate::document::{Command, Edited, Request, TextAt};
 use crate::error::HubError;
 use crate::hub::Hub;
-use crate::mirror::{Candidate, Candidates, FoundSave, Maker, Texts, infer_base};
+use crate::mirror::{Candidate, Candidates, Maker};
 
 /// Who a session is with.
 #[derive(Clone, Debug)]
@@ -208,36 +208,8 @@ impl TextSession {
             let at = self.hub.ask(self.doc, |reply| Command::TextAt { heads, reply }).await?;
             return Ok((at.version, at.text, true));
         }
-        let candidates = self.candidates.clone();
-        // A text that was too large to keep is not considered, unless it is the newest.
-        let newest_text = match candidates.newest() {
-            Some(newest) if newest.text().is_none() => {
-                let version = newest.version.clone();
-                let heads = self.hub.ask(self.doc, |reply| Command::Portable { version, reply }).await?;
-                Some(self.hub.ask(self.doc, |reply| Command::TextAt { heads, reply }).await?.text)
-            }
-            _ => None,
-        };
-        let found = {
-            let all = candidates.all();
-            let texts = Texts::new(all.len(), |index| match all[index].text() {
-                None if index + 1 == all.len() => newest_text.clone(),
-                known => known.cloned(),
-            });
-            // What was sent has all that was sent or uploaded before.
-            let includes = |index: usize, other: usize| index >= other;
-            let save = FoundSave {
-                candidates: all,
-                texts: &texts,
-                includes: &includes,
-                text,
-                repeated: false,
-                git: false,
-            };
-            infer_base(&save).and_then(|base| {
-                Some((all.get(base.index)?.version.clone(), texts.get(base.index)?.clone(), base.edit))
-            })
-        };
+        let (candidates, text) = (self.candidates.all().to_vec(), text.to_owned());
+        let found = self.hub.ask(self.doc, |reply| Command::Judge { candidates, text, reply }).await?;
         match found {
             Some(found) => Ok(found),
             None => {

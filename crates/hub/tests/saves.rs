@@ -52,6 +52,48 @@ async fn files_3_rule_2_a_stale_save_keeps_others_changes() {
     }
 }
 
+/// Somebody else puts in a line, and another, fifty times; whoever looks after each sees it.
+fn grown(lines: usize) -> String {
+    let put_in: String = (0..lines).map(|number| format!("line {number} of somebody else's\n")).collect();
+    OLD.replace("three\n", &format!("{put_in}three\n"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_3_rule_2_a_buffer_that_fifty_writes_made_old_is_merged() {
+    for seen in [0, 5, 23] {
+        let served = serve(&[("notes.txt", OLD.as_bytes())]).await;
+        let mut b = session(&served, "notes.txt").await;
+        for lines in 1..=50 {
+            b.current().await.unwrap();
+            b.upload(grown(lines), None, None).await.unwrap();
+            eventually("it is on disk", || served.read("notes.txt") == grown(lines)).await;
+        }
+        let mine = |text: String| text.replace("one\n", "one, mine\n");
+        fs::write(served.path("notes.txt"), mine(grown(seen))).unwrap();
+        eventually("all is there", || served.read("notes.txt") == mine(grown(50))).await;
+        // Unchanged, it is no edit.
+        let decided = format!("line {} of somebody else's\n", 30);
+        fs::write(served.path("notes.txt"), grown(seen)).unwrap();
+        shows(&mut b, |now| now.contains(&decided)).await;
+        eventually("nothing went", || served.read("notes.txt").contains(&decided)).await;
+        served.hub.close();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_5_what_a_client_was_shown_long_ago_may_be_what_it_made_its_text_from() {
+    let served = serve(&[("notes.txt", OLD.as_bytes())]).await;
+    let (mut b, mut typist) = (session(&served, "notes.txt").await, session(&served, "notes.txt").await);
+    b.current().await.unwrap();
+    for lines in 1..=50 {
+        typist.current().await.unwrap();
+        typist.upload(grown(lines), None, None).await.unwrap();
+        shows(&mut b, |now| now == grown(lines)).await;
+    }
+    b.upload(grown(5).replace("one\n", "one, mine\n"), None, None).await.unwrap();
+    shows(&mut b, |now| now == grown(50).replace("one\n", "one, mine\n")).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn files_4_our_own_write_is_no_edit_and_a_real_revert_is_one() {
     let served = serve(&[("notes.txt", OLD.as_bytes())]).await;

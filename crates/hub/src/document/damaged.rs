@@ -57,6 +57,7 @@ impl Command {
             self,
             Command::Text { .. }
                 | Command::TextAt { .. }
+                | Command::Judge { .. }
                 | Command::Missed(_)
                 | Command::Edit { .. }
                 | Command::Reinstate { .. }

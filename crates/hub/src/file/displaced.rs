@@ -5,14 +5,13 @@ use syncline_disk::{ContentHash, Decoded, RelPath, Settled};
 use syncline_store::Record;
 
 use super::enter::describe;
-use super::origin::{Origin, judge};
+
 use super::session::*;
-use super::torn::whole_part;
 use super::*;
 use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
-use crate::mirror::{Candidate, Displaced, Maker};
+use crate::mirror::{Candidate, Displaced, Maker, Origin, judge, whole_part};
 
 impl DocumentTask {
     /// Looks whether a displaced inode is quiet, and enters what was written to it since.
@@ -143,6 +142,7 @@ impl DocumentTask {
                 if !torn {
                     candidate = candidate.with_text(text);
                 }
+                candidate.part = origin.part;
                 candidate.base =
                     Some(candidates.get(origin.base.index).map_or(displaced.hash, |base| base.hash));
                 self.file.candidates.push_after(displaced.hash, candidate);

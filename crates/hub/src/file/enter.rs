@@ -7,12 +7,11 @@ use syncline_engine::catalogue::{Field, Form};
 use syncline_engine::{Version, Window};
 use syncline_store::Record;
 
-use super::origin::{Origin, judge};
 use super::session::*;
 use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
-use crate::mirror::{Base, Candidate, Maker, Pieces, Why, base_without_text, union_edits};
+use crate::mirror::{Base, Candidate, Maker, Origin, Pieces, Why, base_without_text, judge, union_edits};
 
 /// The text that somebody saved.
 pub(super) enum SavedText {
@@ -51,7 +50,7 @@ impl DocumentTask {
         let now_version = document.version().clone();
         let named = known_base.is_none();
         // Of a large text only the lines that changed are needed, if what they are a change of is beyond doubt.
-        let shown = candidates.newest().is_some_and(|newest| newest.version == now_version);
+        let shown = candidates.newest().is_some_and(|newest| newest.version == now_version && !newest.part);
         let certain = base_without_text(candidates.all(), repeated, git).filter(|_| shown && named);
         let certain = match candidates.all().len().checked_sub(1) {
             Some(index) if planted(Planted::UnjudgedWindow) => {
@@ -59,9 +58,9 @@ impl DocumentTask {
             }
             _ => certain,
         };
-        let (base, version, edits, both, text) = match (text, certain) {
+        let (base, version, edits, both, text, part) = match (text, certain) {
             (SavedText::Window(window), Some(base)) => {
-                (base, now_version.clone(), window.diff(), Pieces::new(), None)
+                (base, now_version.clone(), window.diff(), Pieces::new(), None, false)
             }
             (text, _) => {
                 let text = match text {
@@ -73,7 +72,8 @@ impl DocumentTask {
                 } else if candidates.all().is_empty() {
                     // A file that was there before the document came: joined by text, nothing taken out.
                     let ours: Arc<String> = Arc::new(document.text().to_one_string());
-                    return self.enter_union(path, ours, text, hash, stat).await;
+                    let found = FoundFile { path, form, hash, stat, wanted };
+                    return self.enter_union(found, ours, text).await;
                 } else {
                     let from = match candidates.all() {
                         [.., newest] if planted(Planted::AlwaysNewest) => std::slice::from_ref(newest),
@@ -83,7 +83,7 @@ impl DocumentTask {
                         .unwrap_or_else(|| Origin::newest(now_version.clone()))
                 };
                 let (edits, both) = origin.edits(document, &text, false);
-                (origin.base, origin.version, edits, both, Some(text))
+                (origin.base, origin.version, edits, both, Some(text), origin.part)
             }
         };
         let base_hash = candidates.all().get(base.index).filter(|_| named).map(|candidate| candidate.hash);
@@ -97,26 +97,32 @@ impl DocumentTask {
         let remembered =
             if planted(Planted::StaleShadow) { now_version.clone() } else { saved_version.clone() };
         let mut candidate = Candidate::new_hashed(remembered, hash, Maker::Other);
+        let mut records = Vec::new();
         if let Some(text) = text {
+            if part {
+                let bytes = syncline_disk::encode(&text, &form);
+                records.push(Record::Content { hash: *hash.as_bytes(), bytes });
+            }
             candidate = candidate.with_text(text);
         }
+        candidate.part = part;
         candidate.base = base_hash;
         if base.edit || self.file.candidates.newest().is_none_or(|newest| newest.hash != hash) {
             self.file.candidates.push(candidate);
         }
-        if self.document().is_some_and(|document| *document.version() == saved_version) {
+        if !part && self.document().is_some_and(|document| *document.version() == saved_version) {
             let form = Form { bom: form.bom, crlf: form.endings == LineEndings::CrLf };
             self.file.encoded = Some((saved_version.clone(), form, hash));
         }
         self.file.seen = Some(stat);
         self.set_on_disk(path.clone(), hash, saved_version, stat);
-        self.file.rewrite |= !base.edit;
+        self.file.rewrite |= !base.edit || part;
         let why = describe(base.why);
         let what = format!(
             "{why}; base {}",
             base_hash.map_or("unknown".to_owned(), |hash| hash.to_string()[..12].to_owned())
         );
-        let mut records = vec![Record::Decision { doc: id, time_ms: meta.time_ms, what }];
+        records.push(Record::Decision { doc: id, time_ms: meta.time_ms, what });
         records.extend(self.file_record());
         self.commit(records).await?;
         hub.tell(HubEvent::Saved { path: path.to_string(), why: why.to_owned(), changes: count });
@@ -136,14 +142,15 @@ impl DocumentTask {
         Ok(())
     }
 
+    /// Joins what was found in a file, of which nothing was known, with the document's text: nothing is taken out.
+    /// Whoever has that file open has seen only what was in it.
     pub(super) async fn enter_union(
         &mut self,
-        path: RelPath,
+        found: FoundFile,
         ours: Arc<String>,
         theirs: Arc<String>,
-        hash: ContentHash,
-        stat: FileStat,
     ) -> Result<(), HubError> {
+        let FoundFile { path, form, hash, stat, .. } = found;
         let (agent, meta) = (self.hub.agent(), self.hub.file_meta());
         let edits = union_edits(&ours, &theirs);
         let changes = edits.len();
@@ -151,12 +158,14 @@ impl DocumentTask {
         let version = loaded.document.version().clone();
         let applied = loaded.document.edit_at(&version, &edits, agent, &meta);
         let version = applied.map_err(|error| HubError::BadPosition { what: error.to_string() })?.version;
+        let bytes = syncline_disk::encode(&theirs, &form);
+        self.file.candidates.push(Candidate::joined(version.clone(), hash, theirs));
         self.set_on_disk(path.clone(), hash, version, stat);
         self.file.rewrite = true;
         let what = "a file that was here before: joined by text, nothing taken out".to_owned();
         let mut records = vec![Record::Decision { doc: self.id, time_ms: meta.time_ms, what: what.clone() }];
         // The bytes as they were: the union is a text that nobody wrote, and must be reversible.
-        records.push(Record::Content { hash: *hash.as_bytes(), bytes: theirs.as_bytes().to_vec() });
+        records.push(Record::Content { hash: *hash.as_bytes(), bytes });
         records.extend(self.file_record());
         self.commit(records).await?;
         self.hub.tell(HubEvent::Saved { path: path.to_string(), why: what, changes });

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 use syncline_disk::planted::{Planted, planted};
-use syncline_disk::{ContentHash, Decoded, FileStat, RelPath, Splice, TextForm};
+use syncline_disk::{ContentHash, Decoded, FileStat, RelPath, Renamed, Splice, TextForm};
 use syncline_engine::catalogue::{Content, Field, Kind};
 use syncline_engine::{Version, Window, diff, diff_text};
 use syncline_store::Record;
 
 use super::enter::{FoundFile, SavedText};
 use super::session::*;
-use super::torn::{put_in, torn_base, whole_part};
 use super::*;
 use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
-use crate::mirror::{Candidate, Maker, OnDisk, Pieces};
+use crate::folder::FolderCommand;
+use crate::joining::suffixed;
+use crate::mirror::{Candidate, Maker, OnDisk, Pieces, put_in, torn_base, whole_part};
 
 impl DocumentTask {
     /// A large file that stood still was read, and is little else than the document's text, which it held.
@@ -155,7 +156,11 @@ impl DocumentTask {
         wanted: Option<Wanted>,
     ) -> Result<(), HubError> {
         let kind = wanted.as_ref().map_or(Kind::Text, |wanted| wanted.kind);
-        match syncline_disk::decode(bytes) {
+        let decoded = syncline_disk::decode(bytes);
+        if self.is_beside_a_peers(matches!(decoded, Decoded::Text { .. }).then_some(Kind::Text), hash) {
+            return self.move_aside(path, hash).await;
+        }
+        match decoded {
             Decoded::Text { text, form } if kind == Kind::Text => {
                 self.enter(FoundFile { path, form, hash, stat, wanted }, SavedText::Whole(text.into()), None)
                     .await
@@ -290,23 +295,16 @@ impl DocumentTask {
         if self.file.on_disk.as_ref().is_some_and(|on_disk| on_disk.hash == hash) {
             return Ok(());
         }
-        let stored = self.stored_content();
-        // A dead entry's content is what was deleted, not a peer's file beside this one.
-        let alive = self.hub.catalogue().get(&self.id).is_some_and(|entry| entry.is_alive());
+        if self.is_beside_a_peers(Some(kind), hash) {
+            return self.move_aside(path, hash).await;
+        }
         let before = self.file.on_disk.clone();
-        let joining = alive && before.is_none() && stored.is_some_and(|stored| stored != *hash.as_bytes());
         let Some(document) = self.document() else { return Err(HubError::Closed) };
         let version = document.version().clone();
         self.file.removed = false;
         self.set_on_disk(path.clone(), hash, version, stat);
         let content = Content { hash: *hash.as_bytes(), len: bytes.len() as u64 };
         let mut records = vec![Record::Content { hash: content.hash, bytes }];
-        if joining {
-            // Found beside a peer's: theirs counts, this one is kept in the journal.
-            self.file.rewrite = true;
-            records.extend(self.file_record());
-            return self.commit(records).await;
-        }
         records.extend(self.file_record());
         let fields = vec![
             (self.id, Field::Kind(kind)),
@@ -324,6 +322,44 @@ impl DocumentTask {
             why: "a file that is not text: the newest counts".to_owned(),
             changes: 1,
         });
+        Ok(())
+    }
+
+    /// Whether a file stands where a peer's document is to be written, and the two cannot be joined by their texts.
+    /// `kind`: what it is; `None`: not text.
+    fn is_beside_a_peers(&self, kind: Option<Kind>, hash: ContentHash) -> bool {
+        let catalogue = self.hub.catalogue();
+        let Some(entry) = catalogue.get(&self.id).filter(|entry| entry.is_alive()) else { return false };
+        let wanted = entry.kind().copied().unwrap_or(Kind::Text);
+        let same_kind = kind.unwrap_or(Kind::Opaque) == wanted;
+        let stored = entry.content().map(|content| content.hash);
+        self.file.on_disk.is_none()
+            && self.file.candidates.all().is_empty()
+            && !(same_kind
+                && (wanted == Kind::Text || stored.is_none_or(|stored| stored == *hash.as_bytes())))
+    }
+
+    /// Gives a file that stands in the place of a peer's another name, under which it is a document of its own.
+    async fn move_aside(&mut self, path: RelPath, hash: ContentHash) -> Result<(), HubError> {
+        let now = self.hub.uptime();
+        let random = format!("{:016x}", self.hub.random_u64());
+        for suffix in [hash.to_string(), random] {
+            let to = RelPath::parse(&suffixed(path.as_str(), &suffix)).map_err(HubError::BadName)?;
+            let (from, target) = (path.clone(), to.clone());
+            match self.hub.on_disk(move |folder| folder.rename(&from, &target)).await? {
+                Renamed::Done { .. } => {
+                    self.file.missing_since = Some(now);
+                    self.file.visited = true;
+                    self.hub.tell(HubEvent::Clash { path: path.to_string(), renamed: to.to_string() });
+                    self.hub.tell_folder(FolderCommand::LookAt { path: to }).await;
+                    return Ok(());
+                }
+                Renamed::Missing => break,
+                // Another file of these bytes, set aside before.
+                Renamed::TargetExists { .. } => {}
+            }
+        }
+        self.file.look_at = Some(now);
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use syncline_disk::{Compared, ContentHash, Decoded, FileStat, LineEndings, Readi
 use syncline_engine::Document;
 use syncline_engine::catalogue::{Field, Form, Kind};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
+use syncline_store::Record;
 
 use super::enter::{FoundFile, SavedText};
 use super::session::*;
@@ -11,6 +12,7 @@ use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::folder::FolderCommand;
+use crate::mirror::{Candidate, Inherited};
 
 impl DocumentTask {
     /// Looks at the file and enters what somebody saved.
@@ -96,13 +98,13 @@ impl DocumentTask {
             Reading::NotAFile { stat } => {
                 let what =
                     format!("a {:?} stands where a document's file should be", stat.kind).to_lowercase();
-                self.hub.tell(HubEvent::Trouble { path: path.to_string(), what });
+                self.fail(what);
                 self.file.write_at = now + RETRY;
                 Ok(())
             }
             Reading::TooLarge { limit, .. } => {
                 let what = format!("longer than {limit} bytes: not synchronised, left as it is");
-                self.hub.tell(HubEvent::Trouble { path: path.to_string(), what });
+                self.fail(what);
                 self.file.write_at = now + RETRY * 30;
                 Ok(())
             }
@@ -111,7 +113,10 @@ impl DocumentTask {
 
     /// Reads a file. A large one that held just the document's text is compared with that.
     async fn read_file(&mut self, path: RelPath) -> Result<Compared, HubError> {
-        let limit = MAX_DOCUMENT_BYTES as u64;
+        // Two sides of a merge may be longer together than one may be: such a file can be read, to be made shorter.
+        let merged = |document: &Document| document.text().len_bytes() > MAX_DOCUMENT_BYTES;
+        let times = if self.document().is_some_and(merged) { 2 } else { 1 };
+        let limit = times * MAX_DOCUMENT_BYTES as u64;
         let shows = |document: &Document| {
             let (on_disk, encoded) = (self.file.on_disk.as_ref()?, self.file.encoded.as_ref()?);
             let (version, form, hash) = encoded;
@@ -139,12 +144,21 @@ impl DocumentTask {
             self.file.visited = true;
             return Ok(());
         }
-        if let Some(inherited) = self.hub.take_inherited(self.id).filter(|file| file.path == wanted.path) {
-            // All of it is in the other document's events, which are carried over: it is to be replaced.
+        let inherited = self.hub.take_inherited(self.id);
+        if let Some(Inherited { on_disk, held }) = inherited.filter(|file| file.on_disk.path == wanted.path) {
+            // All of it is in the other document's events, which are carried over: it is to be replaced. But somebody
+            // may have it open.
             let version = document.version().clone();
-            self.set_on_disk(inherited.path, inherited.hash, version, inherited.stat);
+            let mut records = Vec::new();
+            for (text, bytes) in held {
+                let hash = ContentHash::of(&bytes);
+                self.file.candidates.push(Candidate::joined(version.clone(), hash, text));
+                records.push(Record::Content { hash: *hash.as_bytes(), bytes });
+            }
+            self.set_on_disk(on_disk.path, on_disk.hash, version, on_disk.stat);
             self.file.rewrite = true;
-            return Ok(());
+            records.extend(self.file_record());
+            return self.commit(records).await;
         }
         let nothing_yet = document.events() == 0 && wanted.kind == Kind::Text;
         if self.lacks_history() || nothing_yet && self.hub.awaits_peer() {

@@ -23,6 +23,8 @@ pub(super) const BUSY_RETRY: Duration = Duration::from_millis(25);
 pub(super) const HELD_AFTER: Duration = Duration::from_secs(2);
 /// After a failure that may pass (disk full, read-only), the next try.
 pub(super) const RETRY: Duration = Duration::from_secs(2);
+/// The time to the next try grows up to so many times that.
+pub(super) const MOST_RETRIES: u32 = 8;
 /// Displaced inodes are looked at again after this.
 pub(super) const SETTLE_EVERY: Duration = Duration::from_millis(500);
 
@@ -66,7 +68,7 @@ pub struct Wanted {
 #[derive(Default)]
 pub(crate) struct FileSession {
     pub on_disk: Option<OnDisk>,
-    pub(super) candidates: Candidates,
+    pub(crate) candidates: Candidates,
     pub(super) displaced: Vec<Displaced>,
     pub(super) unshown: VecDeque<Unshown>,
     /// A change was hinted at by something that happened before our last exchange, which looked at what it
@@ -82,6 +84,8 @@ pub(crate) struct FileSession {
     pub(super) losses: u64,
     /// When to look at the file next; `None`: nothing hints at a change.
     pub(super) look_at: Option<Duration>,
+    /// How often in a row it could not be brought in step.
+    pub(super) failures: u32,
     /// The file must be written though the document's version did not change.
     pub(super) rewrite: bool,
     /// What was found at the start, and held back until a peer was heard.
@@ -145,7 +149,7 @@ impl FileSession {
         *self = FileSession { visited, reviving, look_at, write_at, ..FileSession::default() };
         if let Some(state) = state {
             let state = FileState::decode(state, document)?;
-            self.on_disk = state.on_disk;
+            (self.on_disk, self.rewrite) = (state.on_disk, state.rewrite);
             self.candidates = Candidates::stored(state.candidates);
             self.displaced = state.displaced;
         }
@@ -331,6 +335,7 @@ impl FileSession {
     pub(super) fn state(&self) -> FileState {
         FileState {
             on_disk: self.on_disk.clone(),
+            rewrite: self.rewrite,
             candidates: self.candidates.all().to_vec(),
             displaced: self.displaced.clone(),
         }

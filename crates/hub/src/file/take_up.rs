@@ -50,7 +50,8 @@ impl DocumentTask {
             let found = FoundFile { path, form, hash, stat, wanted: Some(wanted) };
             self.enter(found, SavedText::Whole(text), None).await?;
         } else {
-            self.enter_union(path, ours, text, hash, stat).await?;
+            let found = FoundFile { path, form, hash, stat, wanted: Some(wanted) };
+            self.enter_union(found, ours, text).await?;
         }
         let (expect, temporary) = (Expect::File(old.hash), temporary_name(self.hub.random_u64()));
         let from = old.path.clone();

@@ -255,7 +255,7 @@ fn touches(a: &Range<usize>, b: &Range<usize>) -> bool {
 /// somebody may still have.
 fn is_upon(save: &Candidate, other: &Candidate) -> bool {
     let saves = save.maker == Maker::Other && other.maker == Maker::Other;
-    saves && save.base.is_none_or(|base| base == other.hash)
+    saves && !save.gap && save.base.is_none_or(|base| base == other.hash)
 }
 
 /// Whether a write of ours brought lines of which the save has none, and no save since had any: the removal of

@@ -4,8 +4,12 @@ use std::sync::Arc;
 use syncline_disk::ContentHash;
 use syncline_engine::Version;
 
+use super::file_state::OnDisk;
+
 /// How many versions are remembered.
-pub const MAX_CANDIDATES: usize = 24;
+pub const MAX_CANDIDATES: usize = 32;
+/// So many of the newest are remembered all: what the watch tells of their readers may still be on its way.
+const KEPT_WHOLE: usize = 16;
 /// Texts longer than this (together, in bytes) are not kept but replayed from the history when asked for.
 const KEPT_TEXT_BYTES: usize = 4 << 20;
 
@@ -57,6 +61,12 @@ pub struct Candidate {
     pub evidence: Evidence,
     /// Of a save: the hash of the candidate that was found to be its base.
     pub base: Option<ContentHash>,
+    /// Between this and the candidate before it were others, which somebody may have read (see
+    /// [`super::nearest_left_out`]).
+    pub gap: bool,
+    /// The file held only part of that version's text, for two texts were joined: what it held is among the journal's
+    /// contents, under the hash.
+    pub part: bool,
     /// The text, while it is small enough to keep.
     text: Option<Arc<String>>,
 }
@@ -64,17 +74,51 @@ pub struct Candidate {
 impl Candidate {
     /// A version with these bytes, whose text is not kept.
     pub fn new(version: Version, bytes: &[u8], maker: Maker, evidence: Evidence) -> Candidate {
-        Candidate { version, hash: ContentHash::of(bytes), maker, evidence, base: None, text: None }
+        Candidate {
+            version,
+            hash: ContentHash::of(bytes),
+            maker,
+            evidence,
+            base: None,
+            gap: false,
+            part: false,
+            text: None,
+        }
     }
 
     /// A version whose bytes have this hash, read by its maker.
     pub fn new_hashed(version: Version, hash: ContentHash, maker: Maker) -> Candidate {
-        Candidate { version, hash, maker, evidence: Evidence::Read, base: None, text: None }
+        Candidate {
+            version,
+            hash,
+            maker,
+            evidence: Evidence::Read,
+            base: None,
+            gap: false,
+            part: false,
+            text: None,
+        }
+    }
+
+    /// What a file held before it was joined with the text of a document, which was this version then.
+    pub fn joined(version: Version, hash: ContentHash, text: Arc<String>) -> Candidate {
+        let mut candidate = Candidate::new_hashed(version, hash, Maker::Other).with_text(text);
+        candidate.part = true;
+        candidate
     }
 
     /// A version from the journal.
     pub fn stored(version: Version, hash: ContentHash, maker: Maker) -> Candidate {
-        Candidate { version, hash, maker, evidence: Evidence::Unknown, base: None, text: None }
+        Candidate {
+            version,
+            hash,
+            maker,
+            evidence: Evidence::Unknown,
+            base: None,
+            gap: false,
+            part: false,
+            text: None,
+        }
     }
 
     /// With its text at hand.
@@ -87,6 +131,14 @@ impl Candidate {
     pub fn text(&self) -> Option<&Arc<String>> {
         self.text.as_ref()
     }
+}
+
+/// The file of a document that was joined into another, which takes it over.
+pub struct Inherited {
+    /// The file.
+    pub on_disk: OnDisk,
+    /// What it held, oldest first: text and bytes.
+    pub held: Vec<(Arc<String>, Vec<u8>)>,
 }
 
 /// The versions a file held, oldest first.
@@ -128,16 +180,44 @@ impl Candidates {
     pub fn push(&mut self, candidate: Candidate) {
         self.list.push(candidate);
         if self.list.len() > MAX_CANDIDATES {
-            // The oldest save stays as long as any: an editor may have had it open for days.
-            self.list.remove(1);
+            self.thin();
         }
         // The newest is kept however long it is: the next save is compared with it.
         let mut bytes = 0;
-        for candidate in self.list.iter_mut().rev().skip(1) {
+        for candidate in self.list.iter_mut().rev().skip(1).filter(|candidate| !candidate.part) {
             bytes += candidate.text.as_ref().map_or(0, |text| text.len());
             if bytes > KEPT_TEXT_BYTES {
                 candidate.text = None;
             }
+        }
+    }
+
+    /// Forgets some of the older versions: one that nobody read, which nobody can have changed; otherwise every second
+    /// of our writes, so that the older they are the fewer there are; otherwise the oldest save. What a save was made
+    /// from stays as long as the save, and the first of all: an editor may have had it open for days.
+    fn thin(&mut self) {
+        let older = 1..self.list.len().saturating_sub(KEPT_WHOLE);
+        let bases: Vec<ContentHash> = self.list.iter().filter_map(|candidate| candidate.base).collect();
+        let ours = |list: &[Candidate], at: usize| {
+            list.get(at).is_some_and(|each| each.maker == Maker::Us && !bases.contains(&each.hash))
+        };
+        let unread = older.clone().find(|&at| {
+            ours(&self.list, at) && self.list.get(at).is_some_and(|each| !each.evidence.is_reading())
+        });
+        if let Some(at) = unread {
+            return self.leave_out(at);
+        }
+        let second: Vec<usize> = older.filter(|&at| ours(&self.list, at)).step_by(2).collect();
+        if second.is_empty() {
+            return self.leave_out(1);
+        }
+        second.into_iter().rev().for_each(|at| self.leave_out(at));
+    }
+
+    fn leave_out(&mut self, at: usize) {
+        let left_out = self.list.remove(at);
+        if let Some(next) = self.list.get_mut(at) {
+            next.gap |= left_out.gap || left_out.evidence.is_reading();
         }
     }
 
@@ -159,6 +239,25 @@ impl Candidates {
             .rposition(|candidate| candidate.hash == hash)
             .map_or(self.list.len(), |at| at + 1);
         self.list[..end].to_vec()
+    }
+
+    /// Those whose text cannot be replayed from the history and is not at hand.
+    pub fn wanting(&self) -> Vec<ContentHash> {
+        let wanting = self.list.iter().filter(|candidate| candidate.part && candidate.text.is_none());
+        wanting.map(|candidate| candidate.hash).collect()
+    }
+
+    /// What was found of such a text. `None`: it is not kept any more, and nobody can be told to have it as a base.
+    pub fn supply(&mut self, hash: ContentHash, text: Option<Arc<String>>) {
+        let wanting = |candidate: &Candidate| candidate.part && candidate.hash == hash;
+        match text {
+            Some(text) => self
+                .list
+                .iter_mut()
+                .filter(|candidate| wanting(candidate))
+                .for_each(|candidate| candidate.text = Some(text.clone())),
+            None => self.list.retain(|candidate| !wanting(candidate)),
+        }
     }
 
     /// Somebody looked at the version with these bytes (`None`: at the newest). What was known to be read
@@ -202,5 +301,47 @@ impl Candidates {
         for candidate in self.list.iter_mut().filter(|candidate| !candidate.evidence.is_reading()) {
             candidate.evidence = Evidence::Unknown;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(number: u8, maker: Maker, evidence: Evidence) -> Candidate {
+        Candidate::new(Version::root(), &[number], maker, evidence)
+    }
+
+    #[test]
+    fn what_nobody_read_is_forgotten_first_and_no_gap() {
+        let mut all = Candidates::default();
+        for number in 0..100 {
+            let evidence = if number % 10 == 0 { Evidence::Read } else { Evidence::Unread };
+            all.push(candidate(number, Maker::Us, evidence));
+        }
+        let kept: Vec<&Candidate> = all.all().iter().collect();
+        assert!(kept.len() <= MAX_CANDIDATES);
+        for read in (0..100).step_by(10) {
+            assert!(kept.iter().any(|each| each.hash == ContentHash::of(&[read])), "{read} was read");
+        }
+        assert!(kept.iter().all(|each| !each.gap));
+    }
+
+    #[test]
+    fn of_many_that_were_read_fewer_stay_the_older_they_are() {
+        let mut all = Candidates::default();
+        let save =
+            Candidate { base: Some(ContentHash::of(&[7])), ..candidate(8, Maker::Other, Evidence::Read) };
+        for number in 0..200 {
+            match number {
+                8 => all.push(save.clone()),
+                _ => all.push(candidate(number, Maker::Us, Evidence::Read)),
+            }
+        }
+        let at = |number: u8| all.all().iter().position(|each| each.hash == ContentHash::of(&[number]));
+        assert!(all.all().len() <= MAX_CANDIDATES);
+        assert_eq!((at(0), at(7), at(8)), (Some(0), at(8).map(|at| at - 1), Some(at(8).unwrap())));
+        assert!((184..200).all(|number| at(number).is_some()), "the newest");
+        assert!(all.all().iter().any(|each| each.gap));
     }
 }

@@ -35,6 +35,9 @@ pub struct Displaced {
 pub struct FileState {
     /// What stands at the path; `None` when there is no file.
     pub on_disk: Option<OnDisk>,
+    /// That is to be written again, though it may be the document's newest version: a file that a power cut tore, or
+    /// that held only a part.
+    pub rewrite: bool,
     /// What the file held, oldest first.
     pub candidates: Vec<Candidate>,
     /// Displaced inodes not yet settled.
@@ -57,13 +60,17 @@ fn read_hash(reader: &mut Reader<'_>) -> Result<ContentHash, DecodeError> {
     Ok(ContentHash::from_bytes(hash))
 }
 
-fn put_stat(out: &mut Vec<u8>, stat: &FileStat) {
+/// In the number of a file's kind: see [`FileState::rewrite`].
+const REWRITE: u64 = 8;
+
+fn put_stat(out: &mut Vec<u8>, stat: &FileStat, rewrite: bool) {
     let kind = match stat.kind {
         FileKind::File => 0,
         FileKind::Directory => 1,
         FileKind::Link => 2,
         FileKind::Other => 3,
     };
+    let kind = kind | if rewrite { REWRITE } else { 0 };
     for number in [kind, stat.len, stat.inode, stat.device, u64::from(stat.mode), u64::from(stat.uid)] {
         put_number(out, number);
     }
@@ -76,8 +83,9 @@ fn put_stat(out: &mut Vec<u8>, stat: &FileStat) {
 
 /// The stat recorded in a state, read without the document: the scan at the start compares it with what is
 /// there and leaves alone what did not change.
-fn read_stat(reader: &mut Reader<'_>) -> Result<FileStat, DecodeError> {
-    let kind = match reader.number()? {
+fn read_stat(reader: &mut Reader<'_>) -> Result<(FileStat, bool), DecodeError> {
+    let number = reader.number()?;
+    let kind = match number & !REWRITE {
         0 => FileKind::File,
         1 => FileKind::Directory,
         2 => FileKind::Link,
@@ -91,7 +99,9 @@ fn read_stat(reader: &mut Reader<'_>) -> Result<FileStat, DecodeError> {
         *time = <[u8; 16]>::try_from(reader.bytes()?).ok().map(i128::from_le_bytes);
     }
     let (mtime_ns, ctime_ns) = (times[0].unwrap_or_default(), times[1].unwrap_or_default());
-    Ok(FileStat { kind, len, mtime_ns, ctime_ns, inode, device, birth_ns: times[2], mode, uid, gid, links })
+    let stat =
+        FileStat { kind, len, mtime_ns, ctime_ns, inode, device, birth_ns: times[2], mode, uid, gid, links };
+    Ok((stat, number & REWRITE != 0))
 }
 
 impl FileState {
@@ -102,14 +112,18 @@ impl FileState {
             None => put_bytes(&mut out, b""),
             Some(on_disk) => {
                 put_bytes(&mut out, on_disk.path.as_str().as_bytes());
-                put_stat(&mut out, &on_disk.stat);
+                put_stat(&mut out, &on_disk.stat, self.rewrite);
                 out.extend_from_slice(on_disk.hash.as_bytes());
                 put_version(&mut out, document, &on_disk.version);
             }
         }
         put_number(&mut out, self.candidates.len() as u64);
         for candidate in &self.candidates {
-            out.push(u8::from(candidate.maker == Maker::Us));
+            out.push(
+                u8::from(candidate.maker == Maker::Us)
+                    | u8::from(candidate.gap) << 1
+                    | u8::from(candidate.part) << 2,
+            );
             out.extend_from_slice(candidate.hash.as_bytes());
             put_version(&mut out, document, &candidate.version);
             put_bytes(&mut out, candidate.base.as_ref().map_or(&[], |hash| hash.as_bytes().as_slice()));
@@ -127,15 +141,18 @@ impl FileState {
     pub fn decode(bytes: &[u8], document: &Document) -> Result<FileState, DecodeError> {
         let mut reader = Reader::new(bytes);
         let mut state = FileState::default();
-        if let Some((path, stat)) = read_place(&mut reader)? {
+        if let Some((path, stat, rewrite)) = read_place(&mut reader)? {
+            state.rewrite = rewrite;
             let (hash, version) = (read_hash(&mut reader)?, read_version(&mut reader, document)?);
             state.on_disk = Some(OnDisk { path, hash, version, stat });
         }
         for _ in 0..reader.count(34)? {
-            let maker = if reader.byte()? == 1 { Maker::Us } else { Maker::Other };
+            let flags = reader.byte()?;
+            let maker = if flags & 1 == 1 { Maker::Us } else { Maker::Other };
             let (hash, version) = (read_hash(&mut reader)?, read_version(&mut reader, document)?);
             let mut candidate = Candidate::stored(version, hash, maker);
             candidate.base = <[u8; 32]>::try_from(reader.bytes()?).ok().map(ContentHash::from_bytes);
+            (candidate.gap, candidate.part) = (flags & 2 == 2, flags & 4 == 4);
             state.candidates.push(candidate);
         }
         for _ in 0..reader.count(34)? {
@@ -153,28 +170,38 @@ impl FileState {
 /// # Errors
 /// [`DecodeError`] when the state is damaged.
 pub fn place_of(state: &[u8]) -> Result<Option<(RelPath, FileStat)>, DecodeError> {
-    read_place(&mut Reader::new(state))
+    Ok(read_place(&mut Reader::new(state))?.map(|(path, stat, _)| (path, stat)))
 }
 
-fn read_place(reader: &mut Reader<'_>) -> Result<Option<(RelPath, FileStat)>, DecodeError> {
+fn read_place(reader: &mut Reader<'_>) -> Result<Option<(RelPath, FileStat, bool)>, DecodeError> {
     let path = reader.text()?;
     if path.is_empty() {
         return Ok(None);
     }
     let path = RelPath::parse(path).map_err(|_| reader.invalid("path"))?;
-    Ok(Some((path, read_stat(reader)?)))
+    let (stat, rewrite) = read_stat(reader)?;
+    Ok(Some((path, stat, rewrite)))
 }
 
-/// The hash of the bytes that a file held, and the version that they were, from a journalled state.
+/// What a file held, from a journalled state.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// The hash of its bytes.
+    pub hash: ContentHash,
+    /// The version that they were.
+    pub heads: Heads,
+    /// See [`FileState::rewrite`].
+    pub rewrite: bool,
+}
+
+/// What the file held, read without its document. `None`: there was no file.
 ///
 /// # Errors
 /// [`DecodeError`] when the state is damaged.
-pub fn held_in_state(state: &[u8]) -> Result<Option<(ContentHash, Heads)>, DecodeError> {
+pub fn held_in_state(state: &[u8]) -> Result<Option<Held>, DecodeError> {
     let mut reader = Reader::new(state);
-    match read_place(&mut reader)? {
-        Some(_) => Ok(Some((read_hash(&mut reader)?, Heads::decode(reader.bytes()?)?))),
-        None => Ok(None),
-    }
+    let Some((.., rewrite)) = read_place(&mut reader)? else { return Ok(None) };
+    Ok(Some(Held { hash: read_hash(&mut reader)?, heads: Heads::decode(reader.bytes()?)?, rewrite }))
 }
 
 /// Where something was about to be written, and the hash of its bytes, from a journalled intent.
@@ -302,6 +329,7 @@ mod tests {
         let id = DisplacedId::parse("0123456789abcdef").unwrap();
         let state = FileState {
             on_disk: Some(OnDisk { path: path.clone(), hash, version: v1.clone(), stat }),
+            rewrite: true,
             candidates: vec![candidate, Candidate::stored(Version::root(), hash, Maker::Other)],
             displaced: vec![Displaced { id: id.clone(), version: v1.clone(), hash }],
         };

@@ -120,6 +120,11 @@ pub async fn exchange(one: &Hub, other: &Hub) {
             let (batch, _) = from.events_since(doc, have).await.unwrap();
             to.merge_events(doc, batch).await.unwrap();
         }
+        for hash in to.wanted_contents() {
+            if let Some(bytes) = from.content(hash).await.unwrap() {
+                to.keep_content(bytes).await.unwrap();
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ const MOST_LINES: usize = 64;
 
 /// What of the bytes found after a power cut can be somebody's text: up to the first byte that is none, and to the
 /// last whole line if the text before ended with one.
-pub(super) fn whole_part(bytes: &[u8], before_ended_a_line: bool) -> &str {
+pub fn whole_part(bytes: &[u8], before_ended_a_line: bool) -> &str {
     let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -22,7 +22,7 @@ pub(super) fn whole_part(bytes: &[u8], before_ended_a_line: bool) -> &str {
 
 /// What turns `before` into `found`, of which the end may be missing: what stands after the last line that both
 /// share is not taken out, only changed where the new lines resemble it.
-pub(super) fn torn_edits(before: &str, found: &str) -> Vec<Edit> {
+pub fn torn_edits(before: &str, found: &str) -> Vec<Edit> {
     let Some((old, new)) = line_hunks(before, found).pop().filter(|(old, _)| old.end == before.len()) else {
         return diff(before, found);
     };
@@ -38,7 +38,7 @@ pub(super) fn torn_edits(before: &str, found: &str) -> Vec<Edit> {
 
 /// The version that a torn text was made from, and the edits that it makes there: of all versions that the file
 /// held, oldest first, the one that needs the least of them, the newest of several. `None` when there is none.
-pub(super) fn torn_base<'a>(
+pub fn torn_base<'a>(
     versions: impl Iterator<Item = (usize, &'a str)>,
     whole: &str,
 ) -> Option<(usize, Vec<Edit>)> {
@@ -53,7 +53,7 @@ pub(super) fn torn_base<'a>(
 }
 
 /// What edits put in, without what they take out.
-pub(super) fn put_in(edits: Vec<Edit>) -> Vec<Edit> {
+pub fn put_in(edits: Vec<Edit>) -> Vec<Edit> {
     let inserts = edits.into_iter().map(|edit| Edit::insert(edit.range.end, edit.insert));
     inserts.filter(|edit| !edit.is_empty()).collect()
 }

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use syncline_engine::{Document, Edit, Version, diff, diff_text};
 
 use super::torn::torn_edits;
-use crate::mirror::{Base, Candidate, FoundSave, Pieces, Texts, Why, infer_base, put_in_by_both};
+use super::{
+    Base, Candidate, FoundSave, Pieces, Texts, Why, carry_over, infer_base, nearest_left_out, put_in_by_both,
+};
 
 /// What a save was found to be made from.
-pub(super) struct Origin {
+pub struct Origin {
+    /// Which candidate, and why.
     pub base: Base,
     /// The version of the base.
     pub version: Version,
@@ -15,13 +18,15 @@ pub(super) struct Origin {
     pub before: Option<Arc<String>>,
     /// Of a save that was made from an older version: the newest that the file held and anybody may have read.
     held: Option<Arc<String>>,
+    /// See [`Candidate::part`].
+    pub part: bool,
 }
 
 impl Origin {
     /// Nothing is known of the file but that it is to be a change of this version.
     pub fn newest(version: Version) -> Origin {
         let base = Base { index: 0, edit: true, why: Why::Newest };
-        Origin { base, version, before: None, held: None }
+        Origin { base, version, before: None, held: None, part: false }
     }
 
     /// What turns the text at the version into the one that was saved, and what of it others had put in too, which is not
@@ -29,6 +34,10 @@ impl Origin {
     pub fn edits(&self, document: &Document, saved: &str, torn: bool) -> (Vec<Edit>, Pieces) {
         if !self.base.edit {
             return (Vec::new(), Pieces::new());
+        }
+        if let (true, Some(shown)) = (self.part, &self.before) {
+            let whole = document.string_at(&self.version);
+            return (carry_over(&diff(shown, saved), &diff(shown, &whole)), Pieces::new());
         }
         let edits = match &self.before {
             // Of a large file only the lines around what was changed are copied.
@@ -48,7 +57,7 @@ impl Origin {
 }
 
 /// The base of a save. Texts are replayed when the decision asks for them. `None` when there is no candidate.
-pub(super) fn judge(
+pub fn judge(
     candidates: &[Candidate],
     document: &Document,
     text: &str,
@@ -65,9 +74,17 @@ pub(super) fn judge(
     let base =
         infer_base(&FoundSave { candidates, texts: &texts, includes: &includes, text, repeated, git })?;
     let candidate = candidates.get(base.index)?;
+    if matches!(base.why, Why::Newest | Why::LeastChange | Why::Stale)
+        && let Some((version, before)) = nearest_left_out(candidates, base.index, document, text)
+    {
+        // A version that the file held and that is not in the list.
+        let edit = before != text;
+        let base = Base { edit, why: if edit { Why::Stale } else { Why::Unchanged }, ..base };
+        return Some(Origin { base, version, before: Some(before.into()), held: None, part: false });
+    }
     let before = texts.known(base.index).or(candidate.text()).cloned();
     // What nobody has read nobody can have put in again: two who put in the same each have theirs (rule 14).
     let read = candidates.iter().rposition(|candidate| candidate.evidence.is_reading());
     let held = read.filter(|_| base.why == Why::Stale).and_then(|read| texts.get(read)).cloned();
-    Some(Origin { base, version: candidate.version.clone(), before, held })
+    Some(Origin { base, version: candidate.version.clone(), before, held, part: candidate.part })
 }
