@@ -24,7 +24,8 @@ const EXAMPLES: &str = "Examples:
   syncline connect 127.0.0.1:7421 a.txt        edit one file of it from a terminal or a script
   syncline token create --name ann             let somebody in, until you revoke it
   syncline status notes/                       what runs there and what it holds
-  syncline restore notes/lost.txt              bring a deleted file back";
+  syncline restore notes/lost.txt              bring a deleted file back
+  syncline rescue notes/                       everything that was ever displaced, to have it back";
 
 #[derive(Subcommand, Debug)]
 pub enum Verb {
@@ -139,6 +140,13 @@ pub enum Verb {
         #[arg(long, value_name = "ID")]
         restore: Option<String>,
     },
+    /// List everything that was displaced (overwritten by a save, deleted, lost to a later writer, an older content of a
+    /// file that is not text), and give it back. Nothing is ever overwritten by that.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  syncline rescue notes/                      all of a shared folder, the newest last\n  syncline rescue notes/a.txt --since 2d      of one file, in the last two days\n  syncline rescue notes/ --least 40 --json    no small corrections; for a program\n  syncline rescue show 1f3a9c02b7d4 notes/    the lines that were taken out, on standard output\n  syncline rescue put 1f3a9c02b7d4 notes/     into a new file, a.rescued-1f3a9c02b7d4.txt\n  syncline rescue put 1f3a notes/ --whole --to b.txt   the file as it was before\n\nEach line begins with the id. A deleted file comes back where it was, if nothing is there now;\neverything else comes into a file beside. Also: `syncline restore` for a deleted file,\n`syncline conflicts --restore` for what lost to a later writer, put in again at its place."
+    )]
+    Rescue(RescueArgs),
     /// Make, list and revoke what lets others in.
     #[command(
         subcommand,
@@ -238,6 +246,61 @@ pub enum TokenVerb {
         /// The shared folder.
         #[arg(long, default_value = ".")]
         folder: PathBuf,
+    },
+}
+
+/// What to list.
+#[derive(clap::Args, Debug)]
+pub struct RescueArgs {
+    /// A shared folder, or a file or folder in one (which may be gone).
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+    /// Only what was displaced since so long ago: `90s`, `30m`, `12h`, `7d`, `4w`.
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    pub since: Option<Duration>,
+    /// Only what is so much at least: characters that were taken out, or the bytes of a file.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub least: u64,
+    /// So many at most.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = newest)]
+    pub newest: usize,
+    #[command(subcommand)]
+    pub verb: Option<RescueVerb>,
+}
+
+/// What to do with something that was displaced.
+#[derive(Subcommand, Debug)]
+pub enum RescueVerb {
+    /// Print it: of a text the whole lines that something was taken out of, as they were.
+    #[command(
+        after_help = "Examples:\n  syncline rescue show 1f3a9c02b7d4\n  syncline rescue show 1f3a9c02b7d4 notes/ --whole | diff - notes/a.txt"
+    )]
+    Show {
+        /// Its id, or the beginning of it (four digits or more).
+        id: String,
+        /// The shared folder, or a file or folder in one.
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        /// The whole file as it was before, not only these lines.
+        #[arg(long)]
+        whole: bool,
+    },
+    /// Write it into a file that does not exist yet.
+    #[command(
+        after_help = "Examples:\n  syncline rescue put 1f3a9c02b7d4 notes/\n  syncline rescue put 1f3a9c02b7d4 notes/ --whole --to /tmp/before.txt"
+    )]
+    Put {
+        /// Its id, or the beginning of it (four digits or more).
+        id: String,
+        /// The shared folder, or a file or folder in one.
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        /// The file. Without it: where the file was, if that was deleted and nothing is there now; else beside it.
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+        /// The whole file as it was before, not only the lines that something was taken out of.
+        #[arg(long)]
+        whole: bool,
     },
 }
 
@@ -377,6 +440,14 @@ fn lifetime(text: &str) -> Result<Duration, String> {
         Ok(Duration::from_secs(seconds))
     } else {
         Err(wrong())
+    }
+}
+
+/// How many to list: they are held in memory.
+fn newest(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(number) if (1..=100_000).contains(&number) => Ok(number),
+        _ => Err("a number from 1 to 100000".to_owned()),
     }
 }
 

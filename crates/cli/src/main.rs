@@ -15,6 +15,7 @@ mod progress;
 mod protection;
 mod reload;
 mod report;
+mod rescue;
 mod serve;
 mod state_dir;
 mod status;
@@ -65,6 +66,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         Verb::Deletions { answer, path } => control::deletions(answer, &path, json).await,
         Verb::Log { file, newest } => log::run(&file, newest, json),
         Verb::Conflicts { file, restore } => conflicts::run(&file, restore.as_deref(), json).await,
+        Verb::Rescue(args) => rescue::run(args, json),
         Verb::Token(verb) => token::run(verb, json).await,
         Verb::Why { file } => status::why(&file, json).await,
         Verb::Doctor { path } => doctor::run(&path, json).await,

@@ -497,7 +497,8 @@ impl Document {
     }
 }
 
-fn compose(operations: &Operations, effects: &[Effect]) -> Vec<Edit> {
+/// Effects, one after the other, as one batch against the text before the first.
+pub(crate) fn compose(operations: &Operations, effects: &[Effect]) -> Vec<Edit> {
     let mut composer = Composer::new();
     for effect in effects {
         match effect {

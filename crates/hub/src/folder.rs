@@ -35,6 +35,7 @@ use crate::joining;
 use crate::mirror::{
     Candidate, FileState, Held, Maker, OnDisk, displaced_of, held_in_state, place_of, target_of, temporary_of,
 };
+use crate::rescue;
 use leftovers::Leftovers;
 pub(crate) use resemblance::resembles;
 use spelling::Spelling;
@@ -237,9 +238,12 @@ impl FolderTask {
 
     /// Writes registers: journal first, then for all to see.
     async fn write(&mut self, fields: Vec<(DocId, Field)>, mut records: Vec<Record>) -> Result<(), HubError> {
-        let agent = self.hub.agent();
-        let writes: Vec<Write> =
-            fields.into_iter().map(|(doc, field)| self.catalogue.write(doc, field, agent)).collect();
+        let (agent, author, now_ms) = (self.hub.agent(), self.hub.0.author.clone(), self.hub.now_ms());
+        let mut writes: Vec<Write> = Vec::with_capacity(fields.len());
+        for (doc, field) in fields {
+            records.extend(rescue::record_of(&self.catalogue, doc, &field, &author, now_ms));
+            writes.push(self.catalogue.write(doc, field, agent));
+        }
         records.extend(writes.iter().cloned().map(Record::Catalogue));
         self.commit(records, &writes, &BTreeMap::new()).await
     }
@@ -265,9 +269,17 @@ impl FolderTask {
     }
 
     async fn merge(&mut self, writes: Vec<Write>, vector: BTreeMap<AgentId, u64>) -> Result<(), HubError> {
-        let kept: Vec<Write> = writes.into_iter().filter(|write| self.catalogue.merge(write)).collect();
+        let now_ms = self.hub.now_ms();
+        let (mut kept, mut records): (Vec<Write>, Vec<Record>) = (Vec::new(), Vec::new());
+        for write in writes {
+            let displaced = rescue::record_of_peers(&self.catalogue, &write, now_ms);
+            if self.catalogue.merge(&write) {
+                records.extend(displaced);
+                kept.push(write);
+            }
+        }
         self.catalogue.merge_vector(&vector);
-        let mut records: Vec<Record> = kept.iter().cloned().map(Record::Catalogue).collect();
+        records.extend(kept.iter().cloned().map(Record::Catalogue));
         records.push(Record::Vector(vector.clone()));
         self.commit(records, &kept, &vector).await?;
         for write in &kept {

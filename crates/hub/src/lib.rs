@@ -21,6 +21,7 @@ mod policy;
 mod presence;
 mod refusal;
 mod replica;
+pub mod rescue;
 mod resting;
 mod text_session;
 mod twins;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use syncline_engine::catalogue::{Catalogue, DocId, Field, Life};
 use syncline_engine::{AgentId, EventId, Heads};
 
-use crate::log::{DiffState, Kept, Loaded, Log, Record};
+use crate::log::{DISPLACED, DiffState, Displaced, Loaded, Log, Record};
 
 fn heads(seq: u64) -> Heads {
     Heads::new(AgentId::new(b"a").map(|agent| EventId { agent, seq }).into_iter().collect())
@@ -108,6 +108,24 @@ pub fn check(mut open: impl FnMut() -> Box<dyn Log>) {
     log.commit(&[content(8, 10), content(9, 20), Record::NoContent([7; 32])]).unwrap();
     let mut kept: Vec<_> = log.reader().unwrap().contents().unwrap();
     kept.sort_by_key(|kept| kept.len);
-    assert_eq!(kept, [Kept { hash: [8; 32], len: 10 }, Kept { hash: [9; 32], len: 20 }]);
+    let kept: Vec<_> = kept.iter().map(|kept| (kept.hash, kept.len)).collect();
+    assert_eq!(kept, [([8; 32], 10), ([9; 32], 20)]);
     assert!(!log.reader().unwrap().has_content(&[7; 32]).unwrap());
+    let displaced = |doc, time_ms, content: Option<u8>| Displaced {
+        doc,
+        time_ms,
+        author: format!("author {time_ms}"),
+        content: content.map(|number| [number; 32]),
+    };
+    let of_b = [displaced(b, 1, Some(8)), displaced(b, 2, None), displaced(b, 3, Some(9))];
+    log.commit(&of_b.clone().map(Record::Displaced)).unwrap();
+    assert_eq!(log.reader().unwrap().displaced().unwrap(), of_b);
+    log.commit(&[Record::NoContent([8; 32])]).unwrap();
+    assert_eq!(log.reader().unwrap().displaced().unwrap(), of_b[1..], "gone with its content");
+    let many: Vec<_> = (0..DISPLACED + 5).map(|time| Record::Displaced(displaced(a, time, None))).collect();
+    log.commit(&many).unwrap();
+    let all = log.reader().unwrap().displaced().unwrap();
+    let times: Vec<u64> = all.iter().filter(|it| it.doc == a).map(|it| it.time_ms).collect();
+    assert_eq!(times, (5..DISPLACED + 5).collect::<Vec<_>>(), "the newest are kept");
+    assert_eq!(all.iter().filter(|it| it.doc == b).count(), 2, "each document has its own");
 }

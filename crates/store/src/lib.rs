@@ -15,7 +15,8 @@ mod sqlite;
 pub use journal::{Journal, Opener};
 pub use lock::{FolderLock, LockError};
 pub use log::{
-    DECISIONS, DIFF_SESSION_DAYS, DiffState, Kept, Loaded, Log, LogReader, REQUEST_DAYS, Record, StoreError,
+    DECISIONS, DIFF_SESSION_DAYS, DISPLACED, DiffState, Displaced, Kept, Loaded, Log, LogReader,
+    REQUEST_DAYS, Record, StoreError,
 };
 pub use memory::MemoryLog;
 pub use sqlite::SqliteLog;

@@ -57,8 +57,11 @@ pub enum Record {
         /// The bytes.
         bytes: Vec<u8>,
     },
-    /// A content is not kept any longer.
+    /// A content is not kept any longer, nor what is said of it.
     NoContent([u8; 32]),
+    /// A document was deleted, or what its file held gave way to something newer: for `syncline rescue`. The newest
+    /// [`DISPLACED`] of a document are kept; with its content goes what is said of it.
+    Displaced(Displaced),
     /// Why something was decided about a file, for `syncline why`. The newest [`DECISIONS`] of a document are kept.
     Decision {
         /// Which document.
@@ -110,6 +113,22 @@ pub const DECISIONS: u64 = 1_000;
 /// How long the result of a request is kept, in days: a client that repeats it later is a new one.
 pub const REQUEST_DAYS: u64 = 30;
 
+/// How many displacements are kept of a document.
+pub const DISPLACED: u64 = 1_000;
+
+/// That a document was deleted, or that what its file held gave way to something newer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Displaced {
+    /// Which document.
+    pub doc: DocId,
+    /// When this machine recorded it: milliseconds since 1970.
+    pub time_ms: u64,
+    /// By whom; empty: by somebody on another machine.
+    pub author: String,
+    /// What the file held, of a file that is not text. `None`: the document was deleted.
+    pub content: Option<[u8; 32]>,
+}
+
 /// A content that is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Kept {
@@ -117,6 +136,8 @@ pub struct Kept {
     pub hash: [u8; 32],
     /// Its length in bytes.
     pub len: u64,
+    /// When it was last recorded: milliseconds since 1970; 0 if that is not known.
+    pub time_ms: u64,
 }
 
 /// How long a diff-sync session that nobody uses is kept, in days.
@@ -239,6 +260,8 @@ pub trait LogReader: Send {
     fn has_content(&self, hash: &[u8; 32]) -> Result<bool, StoreError>;
     /// The decisions about a document's file, oldest first: (milliseconds since 1970, what).
     fn decisions(&self, doc: DocId) -> Result<Vec<(u64, String)>, StoreError>;
+    /// What was displaced of all documents, oldest first.
+    fn displaced(&self) -> Result<Vec<Displaced>, StoreError>;
     /// All contents, the one last recorded first.
     fn contents(&self) -> Result<Vec<Kept>, StoreError>;
     /// What was set aside of a document, oldest first: how it was damaged, and the bytes.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use syncline_engine::catalogue::{DocId, Write};
 use syncline_engine::{AgentId, Heads};
 
-use crate::log::{DiffState, Kept, Loaded, Log, LogReader, Record, StoreError};
+use crate::log::{DISPLACED, DiffState, Displaced, Kept, Loaded, Log, LogReader, Record, StoreError};
 
 /// The fake journal. Clones share one content, as handles of one file do.
 #[derive(Clone, Default)]
@@ -23,6 +23,7 @@ struct Content {
     /// How many contents were recorded.
     recorded: u64,
     decisions: Vec<(DocId, u64, String)>,
+    displaced: Vec<Displaced>,
     requests: BTreeMap<Vec<u8>, Vec<u8>>,
     diff_sessions: BTreeMap<([u8; 16], DocId), DiffState>,
     settings: BTreeMap<String, Vec<u8>>,
@@ -120,7 +121,20 @@ impl Content {
                 self.recorded += 1;
                 self.contents.entry(hash).or_insert((0, bytes)).0 = self.recorded;
             }
-            Record::NoContent(hash) => drop(self.contents.remove(&hash)),
+            Record::NoContent(hash) => {
+                self.contents.remove(&hash);
+                self.displaced.retain(|displaced| displaced.content != Some(hash));
+            }
+            Record::Displaced(displaced) => {
+                let doc = displaced.doc;
+                self.displaced.push(displaced);
+                let of = |displaced: &Displaced| displaced.doc == doc;
+                if self.displaced.iter().filter(|it| of(it)).count() as u64 > DISPLACED
+                    && let Some(oldest) = self.displaced.iter().position(of)
+                {
+                    self.displaced.remove(oldest);
+                }
+            }
             Record::Decision { doc, time_ms, what } => self.decisions.push((doc, time_ms, what)),
             Record::Request { key, result } => drop(self.requests.insert(key, result)),
             Record::DiffSession { session, doc, identity, state } => {
@@ -196,11 +210,20 @@ impl LogReader for MemoryLog {
         Ok(self.with(of))
     }
 
+    fn displaced(&self) -> Result<Vec<Displaced>, StoreError> {
+        Ok(self.with(|content| content.displaced.clone()))
+    }
+
     fn contents(&self) -> Result<Vec<Kept>, StoreError> {
         Ok(self.with(|content| {
             let mut all: Vec<_> = content.contents.iter().collect();
             all.sort_by_key(|(_, (recorded, _))| std::cmp::Reverse(*recorded));
-            all.into_iter().map(|(hash, (_, bytes))| Kept { hash: *hash, len: bytes.len() as u64 }).collect()
+            let kept = |(hash, (_, bytes)): (&[u8; 32], &(u64, Vec<u8>))| Kept {
+                hash: *hash,
+                len: bytes.len() as u64,
+                time_ms: 0,
+            };
+            all.into_iter().map(kept).collect()
         }))
     }
 

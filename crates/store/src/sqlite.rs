@@ -8,11 +8,12 @@ use syncline_engine::varint::Reader;
 use syncline_engine::{AgentId, Heads};
 
 use crate::log::{
-    DECISIONS, DIFF_SESSION_DAYS, DiffState, Kept, Loaded, Log, LogReader, REQUEST_DAYS, Record, StoreError,
+    DECISIONS, DIFF_SESSION_DAYS, DISPLACED, DiffState, Displaced, Kept, Loaded, Log, LogReader,
+    REQUEST_DAYS, Record, StoreError,
 };
 
 /// The newest schema; `PRAGMA user_version` says which one a file has.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 
 /// `documents`, `version` and `changed_ms` are there for people and scripts: text, version and time
 /// of each document can be asked of the database itself.
@@ -45,6 +46,12 @@ ALTER TABLE contents ADD COLUMN kept_ms INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX contents_kept ON contents (kept_ms);
 CREATE INDEX requests_made ON requests (time_ms);
 PRAGMA user_version = 3;
+",
+    "
+CREATE TABLE displaced (id INTEGER PRIMARY KEY, doc BLOB NOT NULL, time_ms INTEGER NOT NULL, author TEXT NOT NULL, hash BLOB);
+CREATE INDEX displaced_of ON displaced (doc, id);
+CREATE INDEX displaced_content ON displaced (hash);
+PRAGMA user_version = 4;
 ",
 ];
 
@@ -180,7 +187,19 @@ fn put(sql: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
             sql.prepare_cached(&text)?.execute(params![hash, bytes])?;
         }
         Record::NoContent(hash) => {
-            sql.prepare_cached("DELETE FROM contents WHERE hash = ?1")?.execute(params![hash])?;
+            for table in ["contents", "displaced"] {
+                let text = format!("DELETE FROM {table} WHERE hash = ?1");
+                sql.prepare_cached(&text)?.execute(params![hash])?;
+            }
+        }
+        Record::Displaced(Displaced { doc, time_ms, author, content }) => {
+            sql.prepare_cached("INSERT INTO displaced (doc, time_ms, author, hash) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![doc.0, *time_ms as i64, author, content])?;
+            sql.prepare_cached(
+                "DELETE FROM displaced WHERE doc = ?1 AND id <=
+                 (SELECT id FROM displaced WHERE doc = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            )?
+            .execute(params![doc.0, DISPLACED as i64])?;
         }
         Record::Decision { doc, time_ms, what } => {
             sql.prepare_cached("INSERT INTO decisions (doc, time_ms, what) VALUES (?1, ?2, ?3)")?
@@ -333,9 +352,19 @@ impl LogReader for SqliteReader {
         })
     }
 
+    fn displaced(&self) -> Result<Vec<Displaced>, StoreError> {
+        self.rows("SELECT doc, time_ms, author, hash FROM displaced ORDER BY id", [], |row| {
+            let (doc, time_ms) = (DocId(row.get(0)?), row.get::<_, i64>(1)? as u64);
+            Ok(Displaced { doc, time_ms, author: row.get(2)?, content: row.get(3)? })
+        })
+    }
+
     fn contents(&self) -> Result<Vec<Kept>, StoreError> {
-        let text = "SELECT hash, LENGTH(bytes) FROM contents ORDER BY kept_ms DESC, hash";
-        self.rows(text, [], |row| Ok(Kept { hash: row.get(0)?, len: row.get::<_, i64>(1)? as u64 }))
+        let text = "SELECT hash, LENGTH(bytes), kept_ms FROM contents ORDER BY kept_ms DESC, hash";
+        self.rows(text, [], |row| {
+            let [len, time_ms] = [row.get::<_, i64>(1)?, row.get(2)?].map(|number| number as u64);
+            Ok(Kept { hash: row.get(0)?, len, time_ms })
+        })
     }
 
     fn set_aside(&self, doc: DocId) -> Result<Vec<(String, Vec<u8>)>, StoreError> {

@@ -69,7 +69,7 @@ fn a_journal_of_the_first_schema_is_upgraded_and_old_sessions_go() {
     let setting = Record::Setting { name: "kept".into(), value: vec![7] };
     SqliteLog::open(&path).unwrap().commit(&[setting]).unwrap();
     let sql = |text: &str| rusqlite::Connection::open(&path).unwrap().execute_batch(text).unwrap();
-    sql("DROP TABLE diff_sessions; DROP TABLE damaged; DROP INDEX contents_kept; DROP INDEX requests_made;
+    sql("DROP TABLE diff_sessions; DROP TABLE damaged; DROP TABLE displaced; DROP INDEX contents_kept; DROP INDEX requests_made;
          ALTER TABLE contents DROP COLUMN kept_ms; PRAGMA user_version = 1;");
     let mut log = SqliteLog::open(&path).unwrap();
     let session = |number| Record::DiffSession {

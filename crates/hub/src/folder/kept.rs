@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn rules_12_the_newest_old_contents_are_kept_and_all_that_files_hold() {
-        let kept = |number: u8, len| Kept { hash: [number; 32], len };
+        let kept = |number: u8, len| Kept { hash: [number; 32], len, time_ms: 0 };
         let all = [kept(1, 40), kept(2, 50), kept(3, 20), kept(4, 5), kept(5, 1_000)];
         let current = |numbers: &[u8]| numbers.iter().map(|number| [*number; 32]).collect::<BTreeSet<_>>();
         for (held, quota, expected) in [
