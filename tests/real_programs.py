@@ -24,6 +24,7 @@ sys.dont_write_bytecode = True
 
 from real.content_client import example  # noqa: E402
 from real.diffsync import diffsync  # noqa: E402
+from real.disk_faults import diskfaults, fulldisk  # noqa: E402
 from real.editors import missing_tools  # noqa: E402
 from real.hubs import Failure  # noqa: E402
 from real.kill9 import kill9, kill9programs  # noqa: E402
@@ -35,7 +36,7 @@ from real.sizes import big, many  # noqa: E402
 from real.stale import stale  # noqa: E402
 from real.windows import missing_programs, windows  # noqa: E402
 
-SCENARIOS = {scenario.__name__: scenario for scenario in (programs, stale, race, kill9, kill9programs, offline, example, diffsync, local, windows, many, big)}
+SCENARIOS = {scenario.__name__: scenario for scenario in (programs, stale, race, kill9, kill9programs, diskfaults, fulldisk, offline, example, diffsync, local, windows, many, big)}
 # The packages of the tools that carry another name.
 PACKAGES = {"sh": "dash"}
 
@@ -82,7 +83,8 @@ def read_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenario", nargs="*", help=f"any of {', '.join(SCENARIOS)}; all of them when none is named")
     parser.add_argument("--bin", required=True, help="the syncline program")
-    parser.add_argument("--tries", type=int, help="how often, instead of the scenario's own number; for `many`, how many files")
+    parser.add_argument("--tries", type=int, help="how often, instead of the scenario's own number; for `many`, how many files; "
+                        "for `diskfaults`, how many kinds of faults")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long people edit in `programs` (default 30)")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of all random choices")
     parser.add_argument("--work", default=tempfile.gettempdir(), help="where the folders are made")

@@ -44,6 +44,8 @@ const SHORTENED: &[&[&str]] = &[
     &["stale", "--tries", "5"],
     &["race", "--tries", "20"],
     &["kill9", "--tries", "8"],
+    &["diskfaults", "--tries", "2"],
+    &["fulldisk", "--tries", "1"],
     &["offline", "--tries", "30"],
     &["example"],
     &["diffsync", "--tries", "15"],

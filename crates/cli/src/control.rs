@@ -97,6 +97,7 @@ async fn answer(stream: UnixStream, hub: &Hub, facts: Value, nudge: Option<&Nudg
             status["missing_files"] = json!(hub.unwritten_files());
             status["failing"] = json!(hub.failing());
             status["held_deletions"] = json!(hub.is_braked());
+            status["not_recording"] = json!(hub.recording_trouble());
             status
         }
         "restore" => match hub.restore(&text("path")).await {

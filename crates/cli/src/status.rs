@@ -48,6 +48,9 @@ pub async fn run(path: &Path, json: bool) -> Result<(), Failure> {
         for (path, why) in failing.into_iter().flatten().take(SHOWN) {
             println!("  not in step: {}: {}", safe(path), safe(why.as_str().unwrap_or_default()));
         }
+        if let Some(why) = status["not_recording"].as_str() {
+            println!("  nothing can be recorded now: {}", safe(why));
+        }
         if status["held_deletions"] == json!(true) {
             println!("  many deletions are held back: `syncline deletions pass-on` or `take-back`");
         }

@@ -23,6 +23,7 @@ use crate::mirror::Inherited;
 use crate::peers::Peers;
 use crate::policy::Policy;
 use crate::presence::Rooms;
+use crate::recording::Recording;
 use crate::resting::Resting;
 use crate::text_session::{Party, TextSession};
 use crate::twins::Twins;
@@ -99,6 +100,7 @@ pub(crate) struct Inner {
     /// The id of the folder that this one was joined to, once it was.
     joined_to: Mutex<Option<[u8; 16]>>,
     journal: Journal,
+    recording: Recording,
     reader: Mutex<Box<dyn LogReader>>,
     random: Mutex<fastrand::Rng>,
     clock: Arc<dyn Fn() -> u64 + Send + Sync>,
@@ -280,6 +282,7 @@ impl Hub {
             folder_id: Mutex::new(stored_id.unwrap_or_else(|| random.u128(..).to_be_bytes())),
             joined_to: Mutex::new(joined_to),
             journal,
+            recording: Recording::default(),
             reader: Mutex::new(reader),
             random: Mutex::new(random),
             clock,
@@ -518,6 +521,11 @@ impl Hub {
     /// [`HubError::Closed`].
     pub async fn decide_brake(&self, pass_on: bool) -> Result<usize, HubError> {
         self.ask_folder(|reply| FolderCommand::DecideBrake { pass_on, reply }).await
+    }
+
+    /// Why nothing can be recorded now, if that is so: a full or failing disk. It is tried again.
+    pub fn recording_trouble(&self) -> Option<String> {
+        self.0.recording.trouble()
     }
 
     /// Whether a mass deletion is held, or the folder itself is gone, and a decision is waited for.
@@ -1013,6 +1021,9 @@ impl Hub {
         self.0.workers.pause().await;
         self.0.journal.commit(records, move |result| drop(done.send(result)));
         let committed = answer.await.map_err(|_| HubError::Closed)?;
+        if let Some(what) = self.0.recording.note(&committed) {
+            self.tell(HubEvent::Trouble { path: String::new(), what });
+        }
         self.0.workers.pause().await;
         Ok(committed?)
     }

@@ -19,6 +19,7 @@ pub mod mirror;
 mod peers;
 mod policy;
 mod presence;
+mod recording;
 mod refusal;
 mod replica;
 pub mod rescue;
