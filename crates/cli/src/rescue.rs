@@ -130,6 +130,7 @@ fn as_text(it: &Rescuable) -> String {
         }
         How::Lost { winner } => format!("{} characters of {who} lost to {winner}", it.amount),
         How::Replaced => format!("replaced by {who}, {} bytes", it.amount),
+        How::Kept if it.doc.is_some() => format!("kept as {who} had it, {} bytes", it.amount),
         How::Kept => format!("kept, of a file not recorded, {} bytes", it.amount),
     };
     let path = if it.path.is_empty() { "-" } else { &it.path };

@@ -34,7 +34,8 @@ pub enum How {
     },
     /// The file holds something else now, that is not text or was not.
     Replaced,
-    /// Kept because it may be the only copy of something; of which file is not recorded.
+    /// Kept because it may be the only copy of something: a text as a client had it that came back after long, or one of
+    /// which it is not recorded what file held it.
     Kept,
 }
 

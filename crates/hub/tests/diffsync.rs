@@ -227,6 +227,8 @@ async fn a_client_that_was_forgotten_brings_its_text_and_it_is_kept() {
     assert!(said.iter().any(|(_, what)| what.contains("text is kept")), "{said:?}");
     let hash = *blake3::hash(b"text mine").as_bytes();
     assert_eq!(decisions.content(&hash).unwrap().as_deref(), Some(&b"text mine"[..]));
+    let kept = decisions.displaced().unwrap();
+    assert!(kept.iter().any(|it| it.doc == doc && it.content == Some(hash)), "for rescue: {kept:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -116,7 +116,7 @@ pub const REQUEST_DAYS: u64 = 30;
 /// How many displacements are kept of a document.
 pub const DISPLACED: u64 = 1_000;
 
-/// That a document was deleted, or that what its file held gave way to something newer.
+/// That a document was deleted, that what its file held gave way to something newer, or that what a client had was kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Displaced {
     /// Which document.
@@ -125,7 +125,7 @@ pub struct Displaced {
     pub time_ms: u64,
     /// By whom; empty: by somebody on another machine.
     pub author: String,
-    /// What the file held, of a file that is not text. `None`: the document was deleted.
+    /// What the file held, of a file that is not text, or a text as a client had it. `None`: the document was deleted.
     pub content: Option<[u8; 32]>,
 }
 

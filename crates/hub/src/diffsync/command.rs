@@ -8,7 +8,7 @@ use syncline_protocol::diffsync::{
     Answer, Answered, ClientReturn, ClientSync, HistoryEntry, Parts, Server, Shadow, Step, SummedText,
 };
 use syncline_protocol::limits;
-use syncline_store::Record;
+use syncline_store::{Displaced, Record};
 use tokio::sync::watch;
 
 use super::change_log;
@@ -128,6 +128,8 @@ pub(crate) fn take(
                     blake3::Hash::from_bytes(hash).to_hex()
                 );
                 extra.push(Record::Content { hash, bytes: back.text.into_bytes() });
+                let (time_ms, author) = (meta.time_ms, name.to_owned());
+                extra.push(Record::Displaced(Displaced { doc, time_ms, author, content: Some(hash) }));
                 extra.push(Record::Decision { doc, time_ms: meta.time_ms, what });
             }
             let (published, showcase) = (published.clone(), tip.showcase());

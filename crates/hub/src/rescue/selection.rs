@@ -155,7 +155,9 @@ pub fn selected(known: &Known<'_>, visit: &mut dyn FnMut(Rescuable)) {
         current.into_iter().for_each(|hash| content(hash, How::Deleted, last));
     }
     for row in rows.iter().rev() {
-        row.content.into_iter().for_each(|hash| content(hash, How::Replaced, Some(row)));
+        // Of a text: what a client came back with, whose session was not known any more.
+        let how = if is_text { How::Kept } else { How::Replaced };
+        row.content.into_iter().for_each(|hash| content(hash, how.clone(), Some(row)));
     }
     // It is a text now; what it held before that gave way when its history began or went on.
     current.into_iter().for_each(|hash| content(hash, How::Replaced, None));
@@ -334,6 +336,16 @@ mod tests {
         assert_eq!(world.told(), [row("replaced", 5, "", 5)]);
         world.write(Field::Kind(Kind::Text), "ann", 3);
         assert_eq!(world.told(), [row("replaced", 2, "", 10)], "the bytes that it held before");
+    }
+
+    #[test]
+    fn rules_6_the_text_of_a_client_that_came_back_is_told_as_its_own() {
+        let mut world = World::new(Kind::Text);
+        world.edit(Edit::insert(0, "text\n"), "ann", "file", 1);
+        let hash = [9; 32];
+        world.contents.insert(hash, Kept { hash, len: 9, time_ms: 3 });
+        world.rows.push(Displaced { doc: DOC, time_ms: 3, author: "bob".into(), content: Some(hash) });
+        assert_eq!(world.told(), [row("kept", 3, "bob", 9)]);
     }
 
     #[test]
