@@ -22,6 +22,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 
+from real.bad_network import badnetwork  # noqa: E402
 from real.content_client import example  # noqa: E402
 from real.diffsync import diffsync  # noqa: E402
 from real.disk_faults import diskfaults, fulldisk  # noqa: E402
@@ -36,7 +37,7 @@ from real.sizes import big, many  # noqa: E402
 from real.stale import stale  # noqa: E402
 from real.windows import missing_programs, windows  # noqa: E402
 
-SCENARIOS = {scenario.__name__: scenario for scenario in (programs, stale, race, kill9, kill9programs, diskfaults, fulldisk, offline, example, diffsync, local, windows, many, big)}
+SCENARIOS = {scenario.__name__: scenario for scenario in (programs, stale, race, kill9, kill9programs, diskfaults, fulldisk, offline, badnetwork, example, diffsync, local, windows, many, big)}
 # The packages of the tools that carry another name.
 PACKAGES = {"sh": "dash"}
 
@@ -85,7 +86,7 @@ def read_options():
     parser.add_argument("--bin", required=True, help="the syncline program")
     parser.add_argument("--tries", type=int, help="how often, instead of the scenario's own number; for `many`, how many files; "
                         "for `diskfaults`, how many kinds of faults")
-    parser.add_argument("--seconds", type=float, default=30.0, help="how long people edit in `programs` (default 30)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long people edit in `programs` and `badnetwork` (default 30)")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of all random choices")
     parser.add_argument("--work", default=tempfile.gettempdir(), help="where the folders are made")
     parser.add_argument("--keep", action="store_true", help="keep the folders of scenarios that succeed too")

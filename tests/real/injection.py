@@ -20,7 +20,8 @@ def why_not():
     sleeper = subprocess.Popen(["sleep", "30"])
     try:
         # Asked of the kernel, not of its settings: containers forbid it in more than one way.
-        tried = subprocess.run(["timeout", "-s", "INT", "0.5", "strace", "-p", str(sleeper.pid)], capture_output=True, text=True)
+        tried = subprocess.run(["timeout", "-s", "INT", "0.5", "strace", "-p", str(sleeper.pid)], capture_output=True,
+                               text=True)
     finally:
         sleeper.kill()
         sleeper.wait()
@@ -61,7 +62,8 @@ class Injection:
         while not re.search(rb"[Pp]rocess \d+ attached", self._said()):
             if self.strace.poll() is not None or time.monotonic() > deadline:
                 self.end()
-                raise Failure(f"strace could not attach to hub {hub.name}: {self._said().decode(errors='replace')[-300:]}")
+                said = self._said().decode(errors="replace")
+                raise Failure(f"strace could not attach to hub {hub.name}: {said[-300:]}")
             time.sleep(0.02)
 
     def _said(self):

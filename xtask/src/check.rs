@@ -47,6 +47,7 @@ const SHORTENED: &[&[&str]] = &[
     &["diskfaults", "--tries", "2"],
     &["fulldisk", "--tries", "1"],
     &["offline", "--tries", "30"],
+    &["badnetwork", "--seconds", "3"],
     &["example"],
     &["diffsync", "--tries", "15"],
     &["local", "--tries", "2"],
