@@ -68,26 +68,30 @@ def diskfaults(run):
 
 
 def fulldisk(run):
-    """The file system of one folder is full while people save, then has space again."""
+    """The file system of one folder, then of the other, is full while people save, then has space again."""
     times = run.tries_or(3)
     with Scene(run, "fulldisk", joined=1) as scene:
-        folder = scene.folders[0]
-        trouble = can_mount(folder)
+        trouble = can_mount(scene.folders[0])
         if trouble:
             print(f"SKIPPED: fulldisk: {trouble}", flush=True)
             return f"SKIPPED: {trouble}"
-        mount_small(folder, "8m")
         try:
+            for folder in scene.folders:
+                folder.mkdir(exist_ok=True)
+                mount_small(folder, "8m")
             begin(scene)
             for _ in range(times):
-                full_episode(scene, folder / ".syncline" / "ballast")
-                recover(scene, "a full disk")
+                for index in range(len(scene.folders)):
+                    full_episode(scene, index)
+                    recover(scene, "a full disk")
             from_the_journal(scene)
-            return f"{times} times full: clients were told storage_full, all {scene.ledger.total()} lines there once"
+            return (f"{times} times full on either side: clients were told storage_full, all {scene.ledger.total()} lines "
+                    "there once")
         finally:
             for hub in scene.hubs:
                 hub.stop()
-            unmount(folder)
+            for folder in scene.folders:
+                unmount(folder)
 
 
 def begin(scene):
@@ -230,6 +234,8 @@ def from_the_journal(scene):
             journal.close()
         if found != "ok":
             raise Failure(f"the journal of {hub.name} is damaged: {found}")
+    # Below it, if it is a file system of its own, is an empty folder.
+    unmount(scene.folders[1])
     shutil.rmtree(scene.folders[1])
     scene.restart(0)
     scene.restart(1)
@@ -249,16 +255,21 @@ def fill(ballast):
                 block //= 2
 
 
-def full_episode(scene, ballast):
-    """Nothing can be recorded or saved here; the other side goes on, and what is here can be read."""
-    before = troubles(scene.hubs[0])
+def full_episode(scene, index):
+    """Nothing can be recorded or saved in one folder; the other side goes on, and what is there can be read."""
+    hub, folder = scene.hubs[index], scene.folders[index]
+    ballast, before = folder / ".syncline" / "ballast", troubles(hub)
     fill(ballast)
+    # A client of the hub that has space is answered.
     client = Client(scene)
-    client.ask_in_vain(full=True)
-    name, marker = save(scene, 1)
-    must_tell(scene.hubs[0], before)
+    if index == 0:
+        client.ask_in_vain(full=True)
+    else:
+        client.ask_until_acknowledged()
+    name, marker = save(scene, 1 - index)
+    must_tell(hub, before)
     all_whole(scene)
-    if marker in must_be_whole(scene.folders[0] / name):
+    if marker in must_be_whole(folder / name):
         raise Failure("a line was written into a file on a full disk")
     ballast.unlink()
     client.ask_until_acknowledged()

@@ -17,7 +17,7 @@ use crate::control::shared_folder_of;
 use crate::failure::Failure;
 use crate::history::Place;
 use crate::report::{date_of, json_line, now_ms, safe};
-use crate::state_dir::state_path;
+use crate::state_dir::{JOURNAL, state_path};
 use crate::status::read_catalogue_at;
 
 /// The shortest beginning of an id that is looked for: shorter ones are typing errors.
@@ -44,6 +44,12 @@ impl Asked {
         })?;
         let state = state_path(&absolute);
         if state.is_dir() {
+            if !state.join(JOURNAL).is_file() && state.join("local").is_dir() {
+                return Err(Failure::usage(
+                    format!("each user of {} has a copy of their own", path.display()),
+                    "name one: `syncline rescue NAME_doc.txt`",
+                ));
+            }
             return Ok(Asked { root: absolute, state, only: None, copy: None });
         }
         let (root, inside) = shared_folder_of(&absolute)?;
