@@ -234,6 +234,19 @@ impl Catalogue {
             .map(|(path, ids)| (path.as_str(), ids.as_slice()))
     }
 
+    /// The deleted document of each path at which one was; of several the one that was deleted last.
+    pub fn deleted(&self) -> BTreeMap<&str, DocId> {
+        let mut deleted: BTreeMap<&str, (Option<Stamp>, DocId)> = BTreeMap::new();
+        for (doc, entry) in &self.entries {
+            let Some(path) = entry.path().filter(|_| !entry.is_alive() && entry.joined().is_none()) else {
+                continue;
+            };
+            let latest = deleted.entry(path).or_insert((entry.life_stamp(), *doc));
+            *latest = (*latest).max((entry.life_stamp(), *doc));
+        }
+        deleted.into_iter().map(|(path, (_, doc))| (path, doc)).collect()
+    }
+
     /// Of each agent, how many writes are known.
     pub fn vector(&self) -> &BTreeMap<AgentId, u64> {
         &self.vector

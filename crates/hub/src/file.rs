@@ -171,11 +171,12 @@ impl DocumentTask {
         self.file.look_at = None;
         let held = self.held_texts();
         if let Some(on_disk) = self.file.on_disk.take() {
+            let displaced = std::mem::take(&mut self.file.displaced);
             let _ = self.commit(vec![Record::NoFile(self.id), Record::NoIntent(self.id)]).await;
             let joined = self.hub.catalogue().get(&self.id).and_then(|entry| entry.joined().cloned());
             let stat = on_disk.stat;
             if let Some(joined) = joined {
-                self.hub.inherit(joined.into, Inherited { on_disk, held });
+                self.hub.inherit(joined.into, Inherited { on_disk, held, displaced });
             }
             self.hub.forget_inode(self.id, &stat);
             self.hub.note_place(self.id, None);

@@ -12,7 +12,7 @@ use crate::document::DocumentTask;
 use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::folder::FolderCommand;
-use crate::mirror::{Candidate, Inherited};
+use crate::mirror::{Candidate, Displaced, Inherited};
 
 impl DocumentTask {
     /// Looks at the file and enters what somebody saved.
@@ -145,7 +145,9 @@ impl DocumentTask {
             return Ok(());
         }
         let inherited = self.hub.take_inherited(self.id);
-        if let Some(Inherited { on_disk, held }) = inherited.filter(|file| file.on_disk.path == wanted.path) {
+        if let Some(Inherited { on_disk, held, displaced }) =
+            inherited.filter(|file| file.on_disk.path == wanted.path)
+        {
             // All of it is in the other document's events, which are carried over: it is to be replaced. But somebody
             // may have it open.
             let version = document.version().clone();
@@ -155,6 +157,8 @@ impl DocumentTask {
                 self.file.candidates.push(Candidate::joined(version.clone(), hash, text));
                 records.push(Record::Content { hash: *hash.as_bytes(), bytes });
             }
+            let ours = |displaced: Displaced| Displaced { version: version.clone(), ..displaced };
+            self.file.displaced.extend(displaced.into_iter().map(ours));
             self.set_on_disk(on_disk.path, on_disk.hash, version, on_disk.stat);
             self.file.rewrite = true;
             records.extend(self.file_record());

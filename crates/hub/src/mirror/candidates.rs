@@ -4,7 +4,7 @@ use std::sync::Arc;
 use syncline_disk::ContentHash;
 use syncline_engine::Version;
 
-use super::file_state::OnDisk;
+use super::file_state::{Displaced, OnDisk};
 
 /// How many versions are remembered.
 pub const MAX_CANDIDATES: usize = 32;
@@ -139,6 +139,8 @@ pub struct Inherited {
     pub on_disk: OnDisk,
     /// What it held, oldest first: text and bytes.
     pub held: Vec<(Arc<String>, Vec<u8>)>,
+    /// Files that it was put in the place of, and to which somebody may still be writing.
+    pub displaced: Vec<Displaced>,
 }
 
 /// The versions a file held, oldest first.
