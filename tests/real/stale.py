@@ -16,6 +16,7 @@ from .watch import Arrivals
 
 LINES = 24
 IN_A_ROW = 5
+WHILE_AWAY = 100
 
 
 class Page:
@@ -61,6 +62,8 @@ def stale(run):
                 done[label] = done.get(label, 0) + 1
         for foreign in (False, True):
             never_reloads(scene, f"never-reloaded-{foreign:d}.txt", foreign)
+        for looked_at in (False, True):
+            old_buffer(scene, f"old-buffer-{looked_at:d}.txt", looked_at)
         unchanged_save(scene, "unchanged.txt")
         if shutil.which("vim"):
             unchanged_in_vim(scene, "unchanged-in-vim.txt")
@@ -71,7 +74,7 @@ def stale(run):
         long_rewrite(scene, "rewritten.txt")
         scene.converge(quiet=2.0)
         counts = ", ".join(f"{times} of {times} {label}" for label, times in done.items())
-        return f"stale saves merged: {counts}; 2 x {IN_A_ROW} in a row; unchanged, replaced and held files right"
+        return f"stale saves merged: {counts}; 2 x {IN_A_ROW} in a row; 2 after {WHILE_AWAY} changes; unchanged, replaced and held files right"
 
 
 def started_page(scene, name):
@@ -110,6 +113,20 @@ def one_stale_save(scene, name, number, looked_at):
         else:
             command(["cp", outside, editor])
     page.take(theirs, 15)
+    page.take(mine, 3)
+    page.expect()
+
+
+def old_buffer(scene, name, looked_at):
+    """A buffer that was read before a hundred changes of others, each of which somebody reads or nobody."""
+    page = started_page(scene, name)
+    mine = page.changed(3)
+    for number in range(WHILE_AWAY):
+        page.change(4 + number % (LINES - 4))
+        remote_change(page, (by_rename, in_place)[number % 2])
+        if looked_at:
+            page.path(0).read_bytes()
+    by_rename(page.path(0), mine.text())
     page.take(mine, 3)
     page.expect()
 
