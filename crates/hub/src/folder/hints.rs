@@ -83,13 +83,18 @@ impl FolderTask {
                 }
             }
             What::MovedTo { cookie, dir: false } => {
-                if let Some((doc, since)) = self.cookies.remove(cookie)
-                    && self.moved.len() < MAX_MOVES
-                {
-                    self.moved.insert(path.clone(), (doc, since));
+                if let Some((doc, since)) = self.cookies.remove(cookie) {
+                    self.note_moved(path, doc, since);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A document's file was renamed to this, by what is known of it now.
+    pub(super) fn note_moved(&mut self, path: &RelPath, doc: DocId, since: Instant) {
+        if self.moved.len() < MAX_MOVES {
+            self.moved.insert(path.clone(), (doc, since));
         }
     }
 

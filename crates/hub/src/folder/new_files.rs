@@ -53,6 +53,7 @@ impl FolderTask {
                 }
                 let since = self.renames.remove(&path).unwrap_or(since);
                 if now < since + RENAME_WAIT {
+                    self.note_moved(&path, doc, since);
                     // It is asked about again until the old name was missed.
                     renames.push((path, since));
                     continue;

@@ -110,7 +110,13 @@ impl FolderTask {
             self.hub.doc_of_inode(stat).is_some_and(|doc| known.values().any(|known| *known == doc))
         });
         // May be renames: wait for the old name to be missed.
-        self.renames.extend(renamed.into_iter().map(|(path, _)| (path, Instant::now())));
+        let now = Instant::now();
+        for (path, stat) in renamed {
+            if let Some(doc) = self.hub.doc_of_inode(&stat) {
+                self.note_moved(&path, doc, now);
+            }
+            self.renames.insert(path, now);
+        }
         let paths: Vec<RelPath> = created.into_iter().map(|(path, _)| path).collect();
         for (index, chunk) in paths.chunks(CHUNK).enumerate() {
             self.hub.tell(HubEvent::Scanning { done: index * CHUNK, total });
