@@ -125,6 +125,9 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
         if considered.is_empty() {
             considered.extend(proof);
         }
+        let old = old_buffers(save, &considered);
+        considered.extend(old.filter(|&index| proof.is_none_or(|proof| (save.includes)(index, proof))));
+        considered.sort_unstable();
     }
     if considered == [newest] {
         // Nobody else's edit since the last save: whatever is missing now was taken out on purpose.
@@ -303,6 +306,25 @@ fn epochs(candidates: &[Candidate]) -> Vec<usize> {
         out.push(index);
     }
     out
+}
+
+/// Of saves one upon the other those that somebody else here may still have in a buffer: a save that has nothing of what
+/// came since, neither of the later ones nor of our newest write, is made from such a one (rule 2).
+fn old_buffers<'a>(save: &'a Save<'_>, considered: &[usize]) -> impl Iterator<Item = usize> + use<'a> {
+    let text_of = |index: usize| save.texts.get(index).map(|text| &**text);
+    let knows_none = move |older: usize, newer: usize| {
+        let (Some(older), Some(newer)) = (text_of(older), text_of(newer)) else { return false };
+        older != newer && knows(older, newer, save.text, &diff(newer, save.text)) == Some(false)
+    };
+    let newest = save.candidates.len().saturating_sub(1);
+    let runs: Vec<(usize, usize)> = (0..newest)
+        .filter(|index| !considered.contains(index) && save.candidates[*index].maker == Maker::Other)
+        .filter_map(|index| Some((index, *considered.iter().find(|&&last| last > index)?)))
+        .filter(|&(_, last)| save.candidates[last].maker == Maker::Other && last < newest)
+        .collect();
+    runs.into_iter()
+        .filter(move |&(index, last)| knows_none(index, last) && knows_none(last, newest))
+        .map(|(index, _)| index)
 }
 
 /// Whether the save has every whole line that the candidate, a save, had added to its own base.
