@@ -118,17 +118,8 @@ fn commit_group(log: &mut Option<Box<dyn Log>>, open: &mut Opener, mut group: Ve
     for commit in &mut group {
         records.append(&mut commit.records);
     }
-    match commit_or_reopen(log, open, &records) {
-        Ok(()) => group.into_iter().for_each(|commit| (commit.done)(Ok(()))),
-        Err(error) => {
-            let mut first = Some(error);
-            for commit in group {
-                let repeat =
-                    || StoreError::Failed { path: "journal".into(), what: "the group commit failed".into() };
-                (commit.done)(Err(first.take().unwrap_or_else(repeat)));
-            }
-        }
-    }
+    let committed = commit_or_reopen(log, open, &records);
+    group.into_iter().for_each(|commit| (commit.done)(committed.clone()));
 }
 
 fn commit_or_reopen(

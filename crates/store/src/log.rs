@@ -180,7 +180,7 @@ impl Loaded {
 }
 
 /// Why the journal failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The disk is full. Nothing of the commit was recorded; it may succeed later.
     #[error("the disk is full: {path}")]

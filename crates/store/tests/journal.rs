@@ -62,6 +62,44 @@ fn after_a_failed_commit_the_log_is_opened_anew() {
     assert_eq!(opened.try_iter().count(), 2, "once at the start, once after the failure");
 }
 
+/// A log on a full disk. It lets a commit begin only when it is told to, so that others gather behind it.
+struct FullDisk(std::sync::mpsc::Receiver<()>);
+
+impl Log for FullDisk {
+    fn commit(&mut self, _: &[Record]) -> Result<(), StoreError> {
+        // An error: nobody waits for this any more, and the test is over.
+        let _ = self.0.recv();
+        Err(StoreError::Full { path: "journal.db".into() })
+    }
+
+    fn reader(&self) -> Result<Box<dyn syncline_store::LogReader>, StoreError> {
+        MemoryLog::new().reader()
+    }
+}
+
+#[test]
+fn every_commit_of_a_group_learns_that_the_disk_is_full() {
+    let (go, gate) = channel();
+    let (second_go, second_gate) = channel();
+    let mut gates = vec![second_gate, gate];
+    let opener = Box::new(move || match gates.pop() {
+        Some(gate) => Ok(Box::new(FullDisk(gate)) as Box<dyn Log>),
+        None => Err(StoreError::Closed),
+    });
+    let journal = Journal::start(opener).unwrap();
+    let (done, results) = channel();
+    for number in 0..10 {
+        let done = done.clone();
+        journal.commit(setting(number), move |result| done.send(result).unwrap());
+    }
+    // The first may be alone in its group; whoever came meanwhile is in the second. There is no third.
+    [go, second_go].iter().for_each(|go| go.send(()).unwrap());
+    for _ in 0..10 {
+        let result = results.recv().unwrap();
+        assert!(matches!(result, Err(StoreError::Full { .. })), "{result:?}");
+    }
+}
+
 #[test]
 fn a_journal_of_the_first_schema_is_upgraded_and_old_sessions_go() {
     let folder = tempfile::tempdir().unwrap();
