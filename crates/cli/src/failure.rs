@@ -99,6 +99,9 @@ impl From<HubError> for Failure {
         let hint = match &error {
             HubError::IgnoreFileHeld => "close the program that has it open, and start again",
             HubError::StorageFull => "free some space; nothing that was acknowledged is lost",
+            HubError::ReadOnly => {
+                "look at the disk (`syncline doctor`), then end Syncline and start it again"
+            }
             HubError::Damaged { .. } => "the other documents are served; a peer's copy refills this one",
             HubError::UnknownDocument { .. } => "`syncline status` lists what there is",
             _ => "",

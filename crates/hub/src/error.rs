@@ -61,6 +61,9 @@ pub enum HubError {
     /// The disk is full: nothing can be recorded now.
     #[error("the disk is full")]
     StorageFull,
+    /// After a failure the journal did not hold what was acknowledged: nothing is recorded until the hub is started anew.
+    #[error("the hub takes no changes now: its journal failed a check")]
+    ReadOnly,
     /// The hub is shutting down.
     #[error("the hub is closing")]
     Closed,
@@ -84,6 +87,7 @@ impl From<StoreError> for HubError {
     fn from(error: StoreError) -> HubError {
         match error {
             StoreError::Full { .. } => HubError::StorageFull,
+            StoreError::ReadOnly { .. } => HubError::ReadOnly,
             StoreError::Closed => HubError::Closed,
             other => HubError::Store(Arc::new(other)),
         }

@@ -17,6 +17,7 @@ pub fn refusal(error: &HubError) -> ProtocolError {
         HubError::BadBase => ErrorCode::BadBase,
         HubError::NotYours => ErrorCode::Forbidden,
         HubError::StorageFull => ErrorCode::StorageFull,
+        HubError::ReadOnly => ErrorCode::ReadOnly,
         HubError::IgnoreFileHeld => ErrorCode::Closing,
         HubError::Closed => ErrorCode::Closing,
         HubError::Damaged { .. } => ErrorCode::Damaged,

@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::acknowledged::Acknowledged;
 use crate::log::{Log, Record, StoreError};
 
 /// How many commits may wait. A document waits for its commit before it hands in another, so this is
@@ -27,13 +28,19 @@ struct Commit {
 pub struct Journal {
     commits: Option<SyncSender<Commit>>,
     thread: Option<JoinHandle<()>>,
-    inline: Option<Mutex<Inline>>,
+    inline: Option<Mutex<Writer>>,
 }
 
-/// A log without a thread.
-struct Inline {
+/// The log and what is known of it.
+struct Writer {
+    /// `None`: the last commit failed.
     log: Option<Box<dyn Log>>,
     open: Opener,
+    acknowledged: Acknowledged,
+    /// The last failure left it unknown what is on the disk.
+    suspect: bool,
+    /// Why nothing is recorded any more.
+    read_only: Option<StoreError>,
 }
 
 impl Journal {
@@ -41,10 +48,10 @@ impl Journal {
     ///
     /// # Errors
     /// What the opener says.
-    pub fn start(mut open: Opener) -> Result<Journal, StoreError> {
-        let log = open()?;
+    pub fn start(open: Opener) -> Result<Journal, StoreError> {
+        let writer = Writer::open(open)?;
         let (commits, waiting) = sync_channel(WAITING);
-        let run = move || write(log, open, &waiting);
+        let run = move || write(writer, &waiting);
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(run);
         let failed = |error: std::io::Error| StoreError::Failed {
             path: "journal thread".into(),
@@ -58,9 +65,8 @@ impl Journal {
     ///
     /// # Errors
     /// What the opener says.
-    pub fn inline(mut open: Opener) -> Result<Journal, StoreError> {
-        let log = Some(open()?);
-        Ok(Journal { commits: None, thread: None, inline: Some(Mutex::new(Inline { log, open })) })
+    pub fn inline(open: Opener) -> Result<Journal, StoreError> {
+        Ok(Journal { commits: None, thread: None, inline: Some(Mutex::new(Writer::open(open)?)) })
     }
 
     /// Makes records durable together. `done` is called on the journal's thread, with `Ok` only after the
@@ -68,8 +74,7 @@ impl Journal {
     pub fn commit(&self, records: Vec<Record>, done: impl FnOnce(Result<(), StoreError>) + Send + 'static) {
         let commit = Commit { records, done: Box::new(done) };
         if let Some(inline) = &self.inline {
-            let Inline { log, open } = &mut *inline.lock().unwrap_or_else(PoisonError::into_inner);
-            return commit_group(log, open, vec![commit]);
+            return inline.lock().unwrap_or_else(PoisonError::into_inner).commit_group(vec![commit]);
         }
         match &self.commits {
             Some(commits) => {
@@ -92,12 +97,11 @@ impl Drop for Journal {
     }
 }
 
-fn write(log: Box<dyn Log>, mut open: Opener, waiting: &Receiver<Commit>) {
-    let mut log = Some(log);
+fn write(mut writer: Writer, waiting: &Receiver<Commit>) {
     let mut next = waiting.recv().ok();
     while let Some(first) = next.take() {
+        let mut records = first.records.len();
         let mut group = vec![first];
-        let mut records = group[0].records.len();
         while records < RECORDS_PER_COMMIT {
             match waiting.try_recv() {
                 Ok(commit) => {
@@ -107,32 +111,69 @@ fn write(log: Box<dyn Log>, mut open: Opener, waiting: &Receiver<Commit>) {
                 Err(_) => break,
             }
         }
-        commit_group(&mut log, &mut open, group);
+        writer.commit_group(group);
         next = waiting.recv().ok();
     }
 }
 
-/// Commits what several handed in; all learn how it went.
-fn commit_group(log: &mut Option<Box<dyn Log>>, open: &mut Opener, mut group: Vec<Commit>) {
-    let mut records = Vec::with_capacity(group.iter().map(|commit| commit.records.len()).sum());
-    for commit in &mut group {
-        records.append(&mut commit.records);
+impl Writer {
+    fn open(mut open: Opener) -> Result<Writer, StoreError> {
+        let log = Some(open()?);
+        Ok(Writer { log, open, acknowledged: Acknowledged::default(), suspect: false, read_only: None })
     }
-    let committed = commit_or_reopen(log, open, &records);
-    group.into_iter().for_each(|commit| (commit.done)(committed.clone()));
-}
 
-fn commit_or_reopen(
-    log: &mut Option<Box<dyn Log>>,
-    open: &mut Opener,
-    records: &[Record],
-) -> Result<(), StoreError> {
-    let mut opened = match log.take() {
-        Some(opened) => opened,
-        None => open()?,
-    };
-    // On an error the handle is dropped: after a failed fsync it would go on acknowledging (tried).
-    opened.commit(records)?;
-    *log = Some(opened);
-    Ok(())
+    /// Commits what several handed in; all learn how it went.
+    fn commit_group(&mut self, mut group: Vec<Commit>) {
+        let mut records = Vec::with_capacity(group.iter().map(|commit| commit.records.len()).sum());
+        for commit in &mut group {
+            records.append(&mut commit.records);
+        }
+        let committed = self.commit(&records);
+        group.into_iter().for_each(|commit| (commit.done)(committed.clone()));
+    }
+
+    fn commit(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        if let Some(error) = &self.read_only {
+            return Err(error.clone());
+        }
+        let mut log = match self.log.take() {
+            Some(log) => log,
+            None => self.open_anew()?,
+        };
+        let Err(error) = log.commit(records) else {
+            self.acknowledged.note(records);
+            self.log = Some(log);
+            return Ok(());
+        };
+        // After a failed fsync the handle would go on acknowledging (tried).
+        drop(log);
+        self.acknowledged.doubt(records);
+        if matches!(error, StoreError::Full { .. } | StoreError::Closed) {
+            return Err(error);
+        }
+        self.suspect = true;
+        // At once: who asks next is told what is the matter. If it cannot be opened now, the next commit tries again.
+        self.log = self.open_anew().ok();
+        Err(self.read_only.clone().unwrap_or(error))
+    }
+
+    /// Opens the log after a failure, and makes sure that it holds what was acknowledged. Otherwise nothing is
+    /// recorded from then on: further commits would build upon a loss that nobody has seen.
+    fn open_anew(&mut self) -> Result<Box<dyn Log>, StoreError> {
+        let opened = self.open_checked();
+        let Err(StoreError::Damaged { path, what }) = opened else { return opened };
+        let error = StoreError::ReadOnly { path, what };
+        self.read_only = Some(error.clone());
+        Err(error)
+    }
+
+    fn open_checked(&mut self) -> Result<Box<dyn Log>, StoreError> {
+        let log = (self.open)()?;
+        if self.suspect {
+            log.check()?;
+            self.acknowledged.check(log.reader()?.as_ref())?;
+            self.suspect = false;
+        }
+        Ok(log)
+    }
 }

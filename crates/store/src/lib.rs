@@ -4,6 +4,7 @@
 //! many documents hand it in one transaction (group commit); [`Log`] is what it writes to: [`SqliteLog`], or
 //! [`MemoryLog`] in tests, which pass one conformance suite. [`FolderLock`] keeps a second hub out.
 
+mod acknowledged;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod journal;

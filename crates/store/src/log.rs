@@ -214,6 +214,15 @@ pub enum StoreError {
         /// Which record, and how.
         what: String,
     },
+    /// After a failure the journal was opened anew, and what was acknowledged is not in it as it was. Nothing is
+    /// recorded any more until the program is started again; what there is can be read.
+    #[error("{path} takes nothing more: {what}")]
+    ReadOnly {
+        /// The journal's file.
+        path: PathBuf,
+        /// What the check found.
+        what: String,
+    },
     /// The journal's thread has ended.
     #[error("the journal is closed")]
     Closed,
@@ -227,6 +236,15 @@ pub trait Log: Send {
     /// [`StoreError::Full`] and others. After any other error the log must be opened anew: what a failed
     /// fsync left is not known (docs/decisions/0003-journal.md).
     fn commit(&mut self, records: &[Record]) -> Result<(), StoreError>;
+
+    /// Whether what is stored is sound as such, as far as that can be told in bounded time. For a log that was opened
+    /// anew after a failure.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it is not; others when that cannot be told.
+    fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Something that reads what was committed.
     ///

@@ -58,6 +58,12 @@ impl MemoryLog {
         });
     }
 
+    /// Makes it what an earlier backup holds, under whoever has it open, as a disk does that lost what it was told to keep.
+    pub fn lose_since(&self, backup: &MemoryLog) {
+        let before = backup.with(|content| content.clone());
+        self.with(|content| *content = before);
+    }
+
     /// Makes the next `count` commits fail without an effect.
     pub fn fail_commits(&self, count: u32) {
         self.with(|content| content.failures = count);

@@ -55,6 +55,9 @@ PRAGMA user_version = 4;
 ",
 ];
 
+/// A journal of up to so many bytes is checked as a whole after a failure; a larger one would keep everybody waiting.
+const CHECKED_WHOLE: i64 = 64 * 1024 * 1024;
+
 /// The journal of a folder, in one file.
 pub struct SqliteLog {
     path: PathBuf,
@@ -96,6 +99,17 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// Has the kernel forget what it holds of the write-ahead log: after a failed fsync it gives back what it did not write
+/// until then. Not of the database itself: closing a second descriptor of that would give up SQLite's locks; and what
+/// it holds stays in the write-ahead log until it was synced. At worst the check sees what is in memory.
+fn forget_cached(journal: &Path) {
+    let mut name = journal.as_os_str().to_owned();
+    name.push("-wal");
+    if let Ok(wal) = std::fs::File::open(PathBuf::from(name)) {
+        let _ = rustix::fs::fadvise(&wal, 0, None, rustix::fs::Advice::DontNeed);
+    }
+}
+
 fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     match error.sqlite_error_code() {
@@ -118,6 +132,21 @@ impl Log for SqliteLog {
             transaction.commit()
         };
         run(&mut self.connection).map_err(|error| store_error(&self.path, &error))
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let fail = |error| store_error(&self.path, &error);
+        forget_cached(&self.path);
+        let number = |name| self.connection.query_row(name, [], |row| row.get::<_, i64>(0)).map_err(fail);
+        let size = number("PRAGMA page_count")?.saturating_mul(number("PRAGMA page_size")?);
+        if size > CHECKED_WHOLE {
+            return Ok(());
+        }
+        let found = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+        match found.map_err(fail)?.as_str() {
+            "ok" => Ok(()),
+            what => Err(StoreError::Damaged { path: self.path.clone(), what: what.to_owned() }),
+        }
     }
 
     fn reader(&self) -> Result<Box<dyn LogReader>, StoreError> {

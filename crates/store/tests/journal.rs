@@ -1,7 +1,9 @@
 //! The journal's conformance, group commit, and what a failure does.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, missing_docs)]
 
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use syncline_engine::Heads;
 use syncline_engine::catalogue::DocId;
 use syncline_store::{DECISIONS, Journal, Log, MemoryLog, Record, SqliteLog, StoreError, conformance};
@@ -182,4 +184,137 @@ fn documents_can_be_asked_of_the_database_itself() {
     let changed: i64 =
         connection.query_row("SELECT changed_ms FROM documents", [], |row| row.get(0)).unwrap();
     assert!(changed > 1_700_000_000_000);
+}
+
+/// The journal's own log, of which a commit fails when told to, as if an fsync had failed. What the disk does then, it
+/// does to the closed file.
+struct Failing {
+    log: Option<SqliteLog>,
+    path: PathBuf,
+    fault: Fault,
+}
+
+type Fault = Arc<Mutex<Option<Box<dyn FnOnce(&Path) + Send>>>>;
+
+impl Log for Failing {
+    fn commit(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        let Some(fault) = self.fault.lock().unwrap().take() else {
+            return self.log.as_mut().unwrap().commit(records);
+        };
+        // Closing it moves all into the one file.
+        self.log = None;
+        fault(&self.path);
+        Err(StoreError::Failed { path: self.path.clone(), what: "fsync".into() })
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        self.log.as_ref().unwrap().check()
+    }
+
+    fn reader(&self) -> Result<Box<dyn syncline_store::LogReader>, StoreError> {
+        self.log.as_ref().unwrap().reader()
+    }
+}
+
+struct Fragile {
+    folder: tempfile::TempDir,
+    fault: Fault,
+    journal: Journal,
+}
+
+impl Fragile {
+    fn start() -> Fragile {
+        let (folder, fault) = (tempfile::tempdir().unwrap(), Fault::default());
+        let (path, told) = (folder.path().join("journal.db"), fault.clone());
+        let opener = Box::new(move || {
+            let log = Some(SqliteLog::open(&path)?);
+            Ok(Box::new(Failing { log, path: path.clone(), fault: told.clone() }) as Box<dyn Log>)
+        });
+        let journal = Journal::start(opener).unwrap();
+        Fragile { folder, fault, journal }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("journal.db")
+    }
+
+    fn commit(&self, records: Vec<Record>) -> Result<(), StoreError> {
+        let (done, result) = channel();
+        self.journal.commit(records, move |it| done.send(it).unwrap());
+        result.recv().unwrap()
+    }
+
+    /// What a commit is answered that fails, and the next.
+    fn fail(&self, fault: impl FnOnce(&Path) + Send + 'static) -> [Result<(), StoreError>; 2] {
+        *self.fault.lock().unwrap() = Some(Box::new(fault));
+        [self.commit(setting(0)), self.commit(setting(77))]
+    }
+
+    fn found(&self) -> Option<Vec<u8>> {
+        SqliteLog::open(&self.path()).unwrap().reader().unwrap().setting("n").unwrap()
+    }
+}
+
+fn is_read_only(answer: &Result<(), StoreError>) -> bool {
+    matches!(answer, Err(StoreError::ReadOnly { .. }))
+}
+
+#[test]
+fn a_sound_journal_goes_on_after_a_failed_commit() {
+    let fragile = Fragile::start();
+    for number in 1..5 {
+        fragile.commit(setting(number)).unwrap();
+        let [failed, next] = fragile.fail(|_| ());
+        assert!(matches!(failed, Err(StoreError::Failed { .. })), "{failed:?}");
+        next.unwrap();
+    }
+    assert_eq!(fragile.found(), Some(77u32.to_le_bytes().to_vec()));
+}
+
+#[test]
+fn a_failed_commit_that_was_made_is_no_loss() {
+    let fragile = Fragile::start();
+    fragile.commit(setting(1)).unwrap();
+    let made = |path: &Path| SqliteLog::open(path).unwrap().commit(&setting(0)).unwrap();
+    let [failed, next] = fragile.fail(made);
+    assert!(matches!(failed, Err(StoreError::Failed { .. })), "{failed:?}");
+    next.unwrap();
+}
+
+#[test]
+fn a_journal_that_lost_what_was_acknowledged_takes_nothing_more() {
+    let fragile = Fragile::start();
+    fragile.commit(setting(1)).unwrap();
+    let kept = fragile.folder.path().join("older");
+    let (to, from) = (kept.clone(), kept);
+    let [_, next] = fragile.fail(move |path| assert!(std::fs::copy(path, to).is_ok()));
+    next.unwrap();
+    let answers = fragile.fail(move |path| assert!(std::fs::copy(from, path).is_ok()));
+    assert!(answers.iter().all(is_read_only), "{answers:?}");
+    assert_eq!(fragile.found(), Some(1u32.to_le_bytes().to_vec()), "it can be read, and nothing was added");
+}
+
+#[test]
+fn a_journal_that_vanished_is_not_begun_anew_under_those_it_acknowledged() {
+    let fragile = Fragile::start();
+    fragile.commit(setting(1)).unwrap();
+    let answers = fragile.fail(|path| std::fs::remove_file(path).unwrap());
+    assert!(answers.iter().all(is_read_only), "{answers:?}");
+}
+
+#[test]
+fn a_damaged_journal_takes_nothing_more_after_a_failure() {
+    let fragile = Fragile::start();
+    let what = "a line that fills pages".repeat(20);
+    let decision = |time_ms| Record::Decision { doc: DocId([1; 16]), time_ms, what: what.clone() };
+    fragile.commit((0..200).map(decision).collect()).unwrap();
+    fragile.commit(setting(1)).unwrap();
+    // A block in the middle went bad. What was acknowledged last is elsewhere.
+    let answers = fragile.fail(|path| {
+        let mut bytes = std::fs::read(path).unwrap();
+        let middle = bytes.len() / 2 / 4096 * 4096;
+        bytes[middle..middle + 4096].fill(0x55);
+        std::fs::write(path, bytes).unwrap();
+    });
+    assert!(answers.iter().all(is_read_only), "{answers:?}");
 }

@@ -61,7 +61,15 @@ impl Hub {
     ) -> Result<T, HubError> {
         let (reply, answer) = oneshot::channel();
         self.send(doc, command(reply)).await?;
-        answer.await.map_err(|_| HubError::Closed)?
+        let answer = answer.await.map_err(|_| HubError::Closed)?;
+        // What it names is among what the journal lost: nobody is to take it for a mistake of their own.
+        let unknown = |error: &HubError| {
+            matches!(error, HubError::BadBase | HubError::BadPosition { .. } | HubError::Missing { .. })
+        };
+        match answer {
+            Err(error) if unknown(&error) && self.0.recording.is_read_only() => Err(HubError::ReadOnly),
+            answer => answer,
+        }
     }
 
     /// Hands a command to a document's task, starting one if none runs.

@@ -101,7 +101,8 @@ impl Hub {
         self.ask_folder(|reply| FolderCommand::DecideBrake { pass_on, reply }).await
     }
 
-    /// Why nothing can be recorded now, if that is so: a full or failing disk. It is tried again.
+    /// Why nothing can be recorded now, if that is so: a full or failing disk. It is tried again, unless the journal was
+    /// found to have lost something ([`HubError::ReadOnly`]).
     pub fn recording_trouble(&self) -> Option<String> {
         self.0.recording.trouble()
     }
