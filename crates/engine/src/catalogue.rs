@@ -207,6 +207,20 @@ impl Catalogue {
         Catalogue::default()
     }
 
+    /// As it was recorded: these registers, and of each agent so many writes known. An agent that is not named there is
+    /// one whose writes are to be asked for, even if some of them are here.
+    pub fn restored<'a>(
+        writes: impl IntoIterator<Item = &'a Write>,
+        vector: BTreeMap<AgentId, u64>,
+    ) -> Catalogue {
+        let mut catalogue = Catalogue::new();
+        for write in writes {
+            catalogue.merge(write);
+        }
+        catalogue.vector = vector;
+        catalogue
+    }
+
     /// What is known of a document.
     pub fn get(&self, doc: &DocId) -> Option<&Entry> {
         self.entries.get(doc)
@@ -422,6 +436,17 @@ mod tests {
 
     fn agent(name: &str) -> AgentId {
         AgentId::new(name.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_is_restored_without_its_vector_is_asked_for_again() {
+        let (doc, mut all) = (DocId([1; 16]), Catalogue::new());
+        let path = all.write(doc, Field::Path("x".into()), agent("a"));
+        let life = all.write(doc, Field::Life(Life::Alive), agent("a"));
+        let mut some = Catalogue::restored([&life], BTreeMap::new());
+        assert_eq!(all.writes_since(some.vector()), [path.clone(), life.clone()]);
+        assert!(some.merge(&path) && some.at("x") == [doc]);
+        assert_eq!(all.writes_since(Catalogue::restored([&path, &life], all.vector().clone()).vector()), []);
     }
 
     #[test]

@@ -34,6 +34,7 @@ use crate::recording::Recording;
 use crate::resting::Resting;
 use crate::text_session::{Party, TextSession};
 use crate::twins::Twins;
+use crate::unreadable::{self, Stored};
 use crate::workers::Workers;
 use inodes::Inode;
 
@@ -172,6 +173,8 @@ pub(crate) struct Inner {
     /// Whose files could not be brought in step when that was last tried, and why.
     failing: Mutex<BTreeMap<DocId, String>>,
     pub events: broadcast::Sender<HubEvent>,
+    /// What was to be told before anybody could listen: whoever does first is told.
+    early: Mutex<Vec<HubEvent>>,
     closing: watch::Sender<bool>,
 }
 
@@ -228,9 +231,11 @@ impl Hub {
         } = options;
         let mut random = fastrand::Rng::with_seed(seed);
         let mut first = log()?;
+        let (mut stored, unreadable) = Stored::read_what_can_be(first.as_mut())?;
         if let Some(founding) = &founding {
             let records = founding::records(founding, first.reader()?.as_ref())?;
             first.commit(&records)?;
+            stored = Stored::read(first.as_ref())?;
         }
         let reader = first.reader()?;
         drop(first);
@@ -238,18 +243,12 @@ impl Hub {
             Workers::Threads => Journal::start(log)?,
             Workers::Simulated(_) => Journal::inline(log)?,
         };
-        let mut catalogue = Catalogue::new();
-        reader.catalogue()?.iter().for_each(|write| {
-            catalogue.merge(write);
-        });
-        catalogue.merge_vector(&reader.vector()?);
-        let heads = reader.heads()?.into_iter().collect();
+        let catalogue = Catalogue::restored(&stored.catalogue, stored.vector);
         let (folder_commands, folder_mailbox) = mpsc::channel(1024);
         let id_of = |reader: &dyn LogReader, name| -> Result<Option<[u8; 16]>, HubError> {
             Ok(reader.setting(name)?.and_then(|id| id.try_into().ok()))
         };
         let boot_before = reader.setting("boot")?;
-        let files = reader.files()?.into_iter().chain(reader.intents()?).map(|(doc, _)| doc).collect();
         let (stored_id, joined_to) =
             (id_of(reader.as_ref(), "folder_id")?, id_of(reader.as_ref(), "joined_to")?);
         let peers = Peers::read(reader.as_ref(), joined)?;
@@ -296,7 +295,7 @@ impl Hub {
             clock,
             published: RwLock::new(catalogue.clone()),
             catalogue_changes: watch::Sender::new(0),
-            heads: Mutex::new(heads),
+            heads: Mutex::new(stored.heads),
             feeds: Feeds::default(),
             documents: Mutex::default(),
             seats: Seats::default(),
@@ -321,13 +320,14 @@ impl Hub {
             visit_wanted: tokio::sync::Notify::new(),
             joins: tokio::sync::Mutex::default(),
             following: Mutex::default(),
-            startup: Mutex::new(files),
+            startup: Mutex::new(stored.files),
             rebooted: boot_before.is_some() && probe.boot.is_some() && boot_before != probe.boot,
             opened_ms,
             listed: AtomicBool::new(false),
             unsettled: Mutex::default(),
             failing: Mutex::default(),
             events: broadcast::Sender::new(1024),
+            early: Mutex::new(unreadable::events(unreadable, &catalogue)),
             closing: watch::Sender::new(false),
         };
         let hub = Hub(Arc::new(inner));
@@ -399,7 +399,9 @@ impl Hub {
 
     /// Notable events from now on. A slow reader misses the oldest.
     pub fn events(&self) -> broadcast::Receiver<HubEvent> {
-        self.0.events.subscribe()
+        let events = self.0.events.subscribe();
+        std::mem::take(&mut *lock(&self.0.early)).into_iter().for_each(|event| self.tell(event));
+        events
     }
 
     pub(crate) fn tell(&self, event: HubEvent) {

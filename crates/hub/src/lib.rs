@@ -26,6 +26,7 @@ pub mod rescue;
 mod resting;
 mod text_session;
 mod twins;
+mod unreadable;
 mod workers;
 
 pub use document::lent::LARGE_TEXT;

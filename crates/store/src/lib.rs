@@ -17,7 +17,7 @@ pub use journal::{Journal, Opener};
 pub use lock::{FolderLock, LockError};
 pub use log::{
     DECISIONS, DIFF_SESSION_DAYS, DISPLACED, DiffState, Displaced, Kept, Loaded, Log, LogReader,
-    REQUEST_DAYS, Record, StoreError,
+    REQUEST_DAYS, Record, StoreError, Unreadable,
 };
 pub use memory::MemoryLog;
 pub use sqlite::SqliteLog;

@@ -179,6 +179,15 @@ impl Loaded {
     }
 }
 
+/// A row that could not be read, and was set aside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unreadable {
+    /// The document that it was about, if it was about one.
+    pub doc: Option<DocId>,
+    /// What it was and how it is damaged, one line.
+    pub what: String,
+}
+
 /// Why the journal failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -246,6 +255,16 @@ pub trait Log: Send {
         Ok(())
     }
 
+    /// Sets aside the rows about the whole folder (of the catalogue, the documents' versions, their files) that cannot be
+    /// read, so that the others can be. Of the versions those that the events tell are written anew; when something of
+    /// the catalogue is gone, nothing of it counts as known, so that it is asked of the other machines.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it is not rows that are damaged, and others; nothing was changed then.
+    fn set_aside_unreadable(&mut self) -> Result<Vec<Unreadable>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Something that reads what was committed.
     ///
     /// # Errors
@@ -263,6 +282,10 @@ pub trait LogReader: Send {
     /// Every document with events, and its heads.
     fn heads(&self) -> Result<Vec<(DocId, Heads)>, StoreError>;
     /// Every catalogue register as last written.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when a row cannot be read (also of the other methods that read about all documents):
+    /// [`Log::set_aside_unreadable`] mends that.
     fn catalogue(&self) -> Result<Vec<Write>, StoreError>;
     /// Of each agent, how many catalogue writes are known.
     fn vector(&self) -> Result<BTreeMap<AgentId, u64>, StoreError>;

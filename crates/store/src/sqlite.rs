@@ -1,6 +1,9 @@
 //! The journal in a SQLite database: WAL, `synchronous=FULL`.
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
+mod check;
+mod unreadable;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use syncline_engine::catalogue::{DocId, Write};
@@ -9,7 +12,7 @@ use syncline_engine::{AgentId, Heads};
 
 use crate::log::{
     DECISIONS, DIFF_SESSION_DAYS, DISPLACED, DiffState, Displaced, Kept, Loaded, Log, LogReader,
-    REQUEST_DAYS, Record, StoreError,
+    REQUEST_DAYS, Record, StoreError, Unreadable,
 };
 
 /// The newest schema; `PRAGMA user_version` says which one a file has.
@@ -55,9 +58,6 @@ PRAGMA user_version = 4;
 ",
 ];
 
-/// A journal of up to so many bytes is checked as a whole after a failure; a larger one would keep everybody waiting.
-const CHECKED_WHOLE: i64 = 64 * 1024 * 1024;
-
 /// The journal of a folder, in one file.
 pub struct SqliteLog {
     path: PathBuf,
@@ -99,22 +99,21 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Has the kernel forget what it holds of the write-ahead log: after a failed fsync it gives back what it did not write
-/// until then. Not of the database itself: closing a second descriptor of that would give up SQLite's locks; and what
-/// it holds stays in the write-ahead log until it was synced. At worst the check sees what is in memory.
-fn forget_cached(journal: &Path) {
-    let mut name = journal.as_os_str().to_owned();
-    name.push("-wal");
-    if let Ok(wal) = std::fs::File::open(PathBuf::from(name)) {
-        let _ = rustix::fs::fadvise(&wal, 0, None, rustix::fs::Advice::DontNeed);
-    }
-}
-
 fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full { path },
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Damaged { path, what: error.to_string() }
+        }
+        // A value is not of the kind that was written there.
+        None if matches!(
+            error,
+            rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+        ) =>
+        {
             StoreError::Damaged { path, what: error.to_string() }
         }
         _ => StoreError::Failed { path, what: error.to_string() },
@@ -124,8 +123,7 @@ fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
 impl Log for SqliteLog {
     fn commit(&mut self, records: &[Record]) -> Result<(), StoreError> {
         let run = |connection: &mut Connection| {
-            let transaction =
-                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for record in records {
                 put(&transaction, record)?;
             }
@@ -135,18 +133,16 @@ impl Log for SqliteLog {
     }
 
     fn check(&self) -> Result<(), StoreError> {
+        check::check(&self.path, &self.connection)
+    }
+
+    fn set_aside_unreadable(&mut self) -> Result<Vec<Unreadable>, StoreError> {
         let fail = |error| store_error(&self.path, &error);
-        forget_cached(&self.path);
-        let number = |name| self.connection.query_row(name, [], |row| row.get::<_, i64>(0)).map_err(fail);
-        let size = number("PRAGMA page_count")?.saturating_mul(number("PRAGMA page_size")?);
-        if size > CHECKED_WHOLE {
-            return Ok(());
-        }
-        let found = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
-        match found.map_err(fail)?.as_str() {
-            "ok" => Ok(()),
-            what => Err(StoreError::Damaged { path: self.path.clone(), what: what.to_owned() }),
-        }
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let transaction = transaction.map_err(fail)?;
+        let found = unreadable::set_aside(&transaction).map_err(fail)?;
+        transaction.commit().map_err(fail)?;
+        Ok(found)
     }
 
     fn reader(&self) -> Result<Box<dyn LogReader>, StoreError> {
@@ -346,9 +342,10 @@ impl LogReader for SqliteReader {
 
     fn vector(&self) -> Result<BTreeMap<AgentId, u64>, StoreError> {
         let rows = self.rows("SELECT agent, count FROM vector", [], |row| {
-            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)? as u64))
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
         })?;
-        let decode = |(agent, count): (Vec<u8>, u64)| {
+        let decode = |(agent, count): (Vec<u8>, i64)| {
+            let count = u64::try_from(count).map_err(|error| self.damaged(error))?;
             Ok((AgentId::new(&agent).ok_or_else(|| self.damaged("agent"))?, count))
         };
         rows.into_iter().map(decode).collect()
