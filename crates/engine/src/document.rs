@@ -478,6 +478,12 @@ impl Document {
         }
     }
 
+    /// Where among the events of a range a change by somebody else, or at another time, begins: between two of these
+    /// numbers the text was never shown to anybody.
+    pub fn changes_in(&self, range: Range<Lv>) -> impl Iterator<Item = Lv> + '_ {
+        self.metas.starts_in(range)
+    }
+
     /// The meta of an event, for blame.
     pub fn meta_of(&self, lv: Lv) -> Option<&Meta> {
         (lv < self.events()).then(|| self.metas.run_from(lv, lv + 1).1)

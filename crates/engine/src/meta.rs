@@ -44,6 +44,13 @@ impl Metas {
         }
     }
 
+    /// Where in the range another meta begins.
+    pub fn starts_in(&self, range: Range<Lv>) -> impl Iterator<Item = Lv> + '_ {
+        let from = self.runs.partition_point(|(start, _)| *start < range.start);
+        let starts = self.runs.get(from..).unwrap_or_default().iter().map(|(start, _)| *start);
+        starts.take_while(move |start| *start < range.end)
+    }
+
     /// Forgets every event from `len` on.
     pub fn truncate(&mut self, len: Lv) {
         let keep = self.runs.partition_point(|(start, _)| *start < len);

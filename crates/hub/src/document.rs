@@ -9,8 +9,8 @@ pub(crate) mod missed;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
+use syncline_disk::What;
 use syncline_disk::planted::{Planted, planted};
-use syncline_disk::{Decoded, What, decode};
 use syncline_engine::catalogue::{DocId, Field, Life};
 use syncline_engine::{AgentId, Conflict, Document, Edit, EventBatch, Heads, Lv, Meta, Version};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
@@ -274,14 +274,6 @@ impl DocumentTask {
             loaded.document.release();
             loaded.recorded = loaded.document.events();
             loaded.judged = loaded.document.version().clone();
-            for hash in self.file.candidates.wanting() {
-                let text = match self.hub.content(*hash.as_bytes()).await?.map(|bytes| decode(bytes.to_vec()))
-                {
-                    Some(Decoded::Text { text, .. }) => Some(Arc::new(text)),
-                    _ => None,
-                };
-                self.file.candidates.supply(hash, text);
-            }
             if let Some(rested) = self.hub.0.resting.wake(id) {
                 self.file.recall(&rested);
             }
@@ -397,9 +389,10 @@ impl DocumentTask {
             Command::Edit { version, edits, meta, request, reply } => {
                 let added: usize = edits.iter().map(|edit| edit.insert.len()).sum();
                 let bytes = document.text().len_bytes() + added;
+                let put_in: usize = edits.iter().map(|edit| edit.insert.chars().count()).sum();
                 let taken: usize = edits.iter().map(|edit| edit.range.len()).sum();
                 // What a merge made longer than that may be made shorter.
-                if bytes > MAX_DOCUMENT_BYTES && added >= taken {
+                if bytes > MAX_DOCUMENT_BYTES && put_in >= taken {
                     drop(reply.send(Err(HubError::TooLarge { bytes, limit: MAX_DOCUMENT_BYTES })));
                     return;
                 }

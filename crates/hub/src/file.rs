@@ -71,15 +71,12 @@ impl DocumentTask {
             let Some(document) = self.document() else { return true };
             let changed = wanted.as_ref().is_some_and(|wanted| self.file.differs(document, wanted));
             let step = self.file.next_step(wanted.as_ref(), changed, self.was_deleted_here(), now);
-            let looking = step == Step::Look;
+            let (looking, failures) = (step == Step::Look, self.file.failures);
+            let acting = !matches!(step, Step::Nothing | Step::Vanished | Step::Settle(_));
             let done = match (step, wanted) {
                 (Step::Nothing, _) => {
                     self.file.visited =
                         now < self.file.write_at && (changed || self.file.visited || self.file.rewrite);
-                    if self.file.failures > 0 && !self.file.visited {
-                        self.file.failures = 0;
-                        self.hub.note_failing(self.id, None);
-                    }
                     return !self.file.visited;
                 }
                 (Step::Look, wanted) => self.look(wanted).await,
@@ -109,6 +106,10 @@ impl DocumentTask {
                 }
                 // It may last; others' files must not wait for it.
                 return true;
+            }
+            if acting && failures > 0 && self.file.failures == failures {
+                self.file.failures = 0;
+                self.hub.note_failing(self.id, None);
             }
         }
         false
@@ -183,6 +184,19 @@ impl DocumentTask {
         }
     }
 
+    /// Has the texts at hand of candidates that cannot be replayed from the history. Before anything is judged.
+    pub(super) async fn supply_parts(&mut self) -> Result<(), HubError> {
+        for hash in self.file.candidates.wanting() {
+            let bytes = self.hub.content(*hash.as_bytes()).await?;
+            let text = match bytes.map(|bytes| syncline_disk::decode(bytes.to_vec())) {
+                Some(syncline_disk::Decoded::Text { text, .. }) => Some(Arc::new(text)),
+                _ => None,
+            };
+            self.file.candidates.supply(hash, text);
+        }
+        Ok(())
+    }
+
     /// The newest texts that the file held, oldest first, with their bytes.
     fn held_texts(&self) -> Vec<(Arc<String>, Vec<u8>)> {
         let (Some(document), Some(wanted)) = (self.document(), self.catalogue_form()) else {
@@ -190,7 +204,8 @@ impl DocumentTask {
         };
         let all = self.file.candidates.all();
         let newest = all.iter().skip(all.len().saturating_sub(INHERITED_TEXTS));
-        let held = newest.filter_map(|candidate| {
+        let known = newest.filter(|candidate| !candidate.part || candidate.text().is_some());
+        let held = known.filter_map(|candidate| {
             let replayed = || Arc::new(document.string_at(&candidate.version));
             let text = candidate.text().cloned().unwrap_or_else(replayed);
             let bytes = encode_text(&text, wanted);

@@ -13,6 +13,8 @@ use crate::event::HubEvent;
 use crate::hub::Hub;
 use crate::mirror::{carry_over, union_edits};
 
+/// After so long it is told that a text has not come; one that need not come is waited for no longer.
+const LATE: Duration = Duration::from_secs(3);
 /// After a failure that may pass (a full disk, a damaged document), the next try.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -84,18 +86,38 @@ fn created_here(catalogue: &syncline_engine::catalogue::Catalogue, doc: &DocId) 
 /// would be there twice when it comes. Returns when it is there, or the document is at the path no longer.
 async fn wait_for_text(hub: &Hub, path: &str, doc: DocId) {
     let mut changes = hub.changes();
+    let late = tokio::time::sleep(LATE);
+    tokio::pin!(late);
+    let mut told = false;
     loop {
         let founded = {
             let catalogue = hub.catalogue();
             let entry = catalogue.get(&doc).filter(|_| catalogue.at(path).contains(&doc));
-            entry.and_then(|entry| entry.founded().cloned())
+            let Some(entry) = entry else { return };
+            entry.founded().cloned()
         };
-        let Some(heads) = founded else { return };
-        if !hub.heads_of(doc).is_root() && hub.ask(doc, |reply| Command::Known { heads, reply }).await.is_ok()
-        {
+        let known = !hub.heads_of(doc).is_root();
+        let arrived = match founded {
+            Some(heads) if known => hub.ask(doc, |reply| Command::Known { heads, reply }).await.is_ok(),
+            Some(_) => false,
+            // It began empty, or comes from a hub that does not say with what it began.
+            None => known || told,
+        };
+        if arrived {
             return;
         }
-        changes.next().await;
+        // Only what comes for this document is worth asking it again, which may have to be loaded for that.
+        let came = async { while !changes.next().await.iter().any(|(changed, _)| *changed == doc) {} };
+        tokio::select! {
+            () = came => {}
+            () = &mut late, if !told => {
+                told = true;
+                if hub.catalogue().get(&doc).is_some_and(|entry| entry.founded().is_some()) {
+                    let what = "made on two machines apart; the text of one has not come yet".to_owned();
+                    hub.tell(HubEvent::Trouble { path: path.to_owned(), what });
+                }
+            }
+        }
     }
 }
 

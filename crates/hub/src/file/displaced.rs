@@ -126,6 +126,7 @@ impl DocumentTask {
         }
         let (mut why, mut changes) = ("not text: kept, the newer content counts", 0);
         if let Decoded::Text { text, .. } = syncline_disk::decode(bytes) {
+            self.supply_parts().await?;
             self.file.heed_losses(self.hub.losses());
             let candidates = self.file.candidates.up_to(displaced.hash);
             let Some(document) = self.document() else { return Err(HubError::Closed) };
@@ -139,7 +140,7 @@ impl DocumentTask {
                 let loaded = self.load().await?;
                 let version = loaded.enter_save(&hub, &origin.version, &edits, both, &meta)?;
                 let mut candidate = Candidate::new_hashed(version, hash, Maker::Other);
-                if !torn {
+                if !torn || origin.part {
                     candidate = candidate.with_text(text);
                 }
                 candidate.part = origin.part;

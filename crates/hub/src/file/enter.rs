@@ -41,6 +41,7 @@ impl DocumentTask {
     ) -> Result<(), HubError> {
         let FoundFile { path, form, hash, stat, wanted } = found;
         let (hub, id) = (self.hub.clone(), self.id);
+        self.supply_parts().await?;
         let repeated = self.file.refused == Some(hash);
         self.file.heed_losses(hub.losses());
         // git removes a file and makes it anew; others may save in the repository at the same time.

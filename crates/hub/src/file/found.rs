@@ -15,7 +15,7 @@ use crate::error::HubError;
 use crate::event::HubEvent;
 use crate::folder::FolderCommand;
 use crate::joining::suffixed;
-use crate::mirror::{Candidate, Maker, OnDisk, Pieces, put_in, torn_base, whole_part};
+use crate::mirror::{Candidate, Maker, OnDisk, Pieces, carry_over, put_in, torn_base, whole_part};
 
 impl DocumentTask {
     /// A large file that stood still was read, and is little else than the document's text, which it held.
@@ -208,6 +208,7 @@ impl DocumentTask {
     ) -> Result<(), HubError> {
         let hash = ContentHash::of(&bytes);
         self.hub.keep_content(bytes.clone().into()).await?;
+        self.supply_parts().await?;
         if kind != Kind::Text {
             let whole = match self.stored_content() {
                 Some(stored) => self.hub.content(stored).await?,
@@ -233,12 +234,12 @@ impl DocumentTask {
             Some(text) => text.clone(),
             None => document.string_at(&candidate.version).into(),
         };
-        let mut versions: Vec<(Version, Arc<String>)> =
-            candidates.all().iter().map(|each| (each.version.clone(), text_of(each))).collect();
-        versions.push((document.version().clone(), document.text().to_one_string().into()));
-        let texts = versions.iter().enumerate().map(|(index, (_, text))| (index, text.as_str()));
+        let mut versions: Vec<(Version, Arc<String>, bool)> =
+            candidates.all().iter().map(|each| (each.version.clone(), text_of(each), each.part)).collect();
+        versions.push((document.version().clone(), document.text().to_one_string().into(), false));
+        let texts = versions.iter().enumerate().map(|(index, (_, text, _))| (index, text.as_str()));
         let Some((index, mut edits)) = torn_base(texts, &text) else { return Err(HubError::Closed) };
-        let (version, before) = &versions[index];
+        let (version, before, part) = &versions[index];
         // No program can set the time of a change back: an older content of the same inode is what the disk had kept.
         let untouched =
             |on_disk: &OnDisk| on_disk.stat.same_inode(&stat) && stat.ctime_ns <= on_disk.stat.ctime_ns;
@@ -251,6 +252,9 @@ impl DocumentTask {
             return self
                 .enter(FoundFile { path, form, hash, stat, wanted }, SavedText::Whole(text.into()), None)
                 .await;
+        }
+        if *part {
+            edits = carry_over(&edits, &diff(before, &document.string_at(version)));
         }
         let (hub, meta) = (self.hub.clone(), self.hub.file_meta());
         let version = match edits.is_empty() {

@@ -1,4 +1,4 @@
-//! Old contents of files that are not text: kept by a quota.
+//! Contents that the journal keeps beside the texts (of files that are not text, of files that were joined): by a quota.
 
 use std::collections::BTreeSet;
 use syncline_store::{Kept, Record};

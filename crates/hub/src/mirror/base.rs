@@ -20,7 +20,7 @@ const RESEMBLES_PERCENT: usize = 40;
 /// Where a save changed the very places that others changed, an older version is its base only if that needs
 /// less than this share (in percent) of the change that the newest needs: words alike by chance count for
 /// little.
-const MUCH_LESS_PERCENT: usize = 70;
+pub(super) const MUCH_LESS_PERCENT: usize = 70;
 
 /// What is known when a save is found.
 pub struct Save<'a> {
@@ -95,7 +95,8 @@ pub struct Base {
     pub why: Why,
 }
 
-/// The base of a save that needs not be looked at to be sure of it: see [`Save`] for what is given.
+/// The base of a save that needs not be looked at to be sure of it. `repeated`: its very bytes were taken for an old buffer just
+/// before; `git`: git put it there.
 pub fn base_without_text(candidates: &[Candidate], repeated: bool, git: bool) -> Option<Base> {
     let newest = candidates.len().checked_sub(1)?;
     let why = match (git, repeated) {
@@ -208,7 +209,7 @@ fn may_be_known(save: &Save<'_>, index: usize) -> bool {
 /// left as it was before the change, they did not; where it stands as it is after it, they did. `None` where
 /// the save changed the same places itself, so that neither can be told. `taken_back` is what the save
 /// changes in the newest text.
-fn knows(older: &str, newest: &str, save: &str, taken_back: &[Edit]) -> Option<bool> {
+pub(super) fn knows(older: &str, newest: &str, save: &str, taken_back: &[Edit]) -> Option<bool> {
     let own = diff(older, save);
     let (mut known, mut unknown, mut shift) = (0, 0, 0isize);
     for change in diff(older, newest) {

@@ -186,7 +186,7 @@ impl Candidates {
         }
         // The newest is kept however long it is: the next save is compared with it.
         let mut bytes = 0;
-        for candidate in self.list.iter_mut().rev().skip(1).filter(|candidate| !candidate.part) {
+        for candidate in self.list.iter_mut().rev().skip(1) {
             bytes += candidate.text.as_ref().map_or(0, |text| text.len());
             if bytes > KEPT_TEXT_BYTES {
                 candidate.text = None;
@@ -195,8 +195,8 @@ impl Candidates {
     }
 
     /// Forgets some of the older versions: one that nobody read, which nobody can have changed; otherwise every second
-    /// of our writes, so that the older they are the fewer there are; otherwise the oldest save. What a save was made
-    /// from stays as long as the save, and the first of all: an editor may have had it open for days.
+    /// of our writes, so that the older they are the fewer there are; otherwise the oldest save. The first of all stays: an
+    /// editor may have had it open for days; and so do our writes from which saves were made.
     fn thin(&mut self) {
         let older = 1..self.list.len().saturating_sub(KEPT_WHOLE);
         let bases: Vec<ContentHash> = self.list.iter().filter_map(|candidate| candidate.base).collect();
@@ -209,9 +209,10 @@ impl Candidates {
         if let Some(at) = unread {
             return self.leave_out(at);
         }
-        let second: Vec<usize> = older.filter(|&at| ours(&self.list, at)).step_by(2).collect();
+        let second: Vec<usize> = older.clone().filter(|&at| ours(&self.list, at)).step_by(2).collect();
         if second.is_empty() {
-            return self.leave_out(1);
+            let save = |at: &usize| self.list.get(*at).is_some_and(|each| each.maker == Maker::Other);
+            return self.leave_out(older.clone().find(save).unwrap_or(older.start));
         }
         second.into_iter().rev().for_each(|at| self.leave_out(at));
     }
@@ -219,7 +220,16 @@ impl Candidates {
     fn leave_out(&mut self, at: usize) {
         let left_out = self.list.remove(at);
         if let Some(next) = self.list.get_mut(at) {
-            next.gap |= left_out.gap || left_out.evidence.is_reading();
+            next.gap |= left_out.gap || left_out.maker == Maker::Us && left_out.evidence.is_reading();
+        }
+        self.close_up(&left_out);
+    }
+
+    /// What was made from a save that is remembered no longer counts as made from what that was made from.
+    fn close_up(&mut self, left_out: &Candidate) {
+        if left_out.maker == Maker::Other {
+            let made_from_it = |candidate: &&mut Candidate| candidate.base == Some(left_out.hash);
+            self.list.iter_mut().filter(made_from_it).for_each(|candidate| candidate.base = left_out.base);
         }
     }
 
@@ -258,7 +268,11 @@ impl Candidates {
                 .iter_mut()
                 .filter(|candidate| wanting(candidate))
                 .for_each(|candidate| candidate.text = Some(text.clone())),
-            None => self.list.retain(|candidate| !wanting(candidate)),
+            None => {
+                let (gone, kept) = self.list.drain(..).partition(wanting);
+                self.list = kept;
+                gone.iter().for_each(|gone: &Candidate| self.close_up(gone));
+            }
         }
     }
 
@@ -342,8 +356,25 @@ mod tests {
         }
         let at = |number: u8| all.all().iter().position(|each| each.hash == ContentHash::of(&[number]));
         assert!(all.all().len() <= MAX_CANDIDATES);
-        assert_eq!((at(0), at(7), at(8)), (Some(0), at(8).map(|at| at - 1), Some(at(8).unwrap())));
+        assert_eq!(
+            (at(0), at(7)),
+            (Some(0), at(8).map(|at| at - 1)),
+            "the first, and what a save was made from"
+        );
         assert!((184..200).all(|number| at(number).is_some()), "the newest");
         assert!(all.all().iter().any(|each| each.gap));
+    }
+
+    #[test]
+    fn what_a_forgotten_save_was_made_from_is_what_the_next_was_made_from() {
+        let mut all = Candidates::default();
+        for number in 0..100 {
+            let base = all.newest().map(|newest| newest.hash);
+            all.push(Candidate { base, ..candidate(number, Maker::Other, Evidence::Read) });
+        }
+        assert!(all.all().len() <= MAX_CANDIDATES);
+        for pair in all.all().windows(2) {
+            assert_eq!((pair[1].base, pair[1].gap), (Some(pair[0].hash), false));
+        }
     }
 }

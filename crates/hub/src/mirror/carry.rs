@@ -7,6 +7,7 @@ use syncline_engine::Edit;
 pub fn carry_over(edits: &[Edit], to: &[Edit]) -> Vec<Edit> {
     let mut out = Vec::new();
     for edit in edits {
+        let first = out.len();
         // The parts of the edit's range that lie between the changes of `to`.
         let mut shift = 0isize;
         let mut at = edit.range.start;
@@ -31,8 +32,9 @@ pub fn carry_over(edits: &[Edit], to: &[Edit]) -> Vec<Edit> {
         }
         if !edit.insert.is_empty() {
             let place = place.unwrap_or(here);
-            let before = out.iter().rposition(|other| other.range.start < place).map_or(0, |index| index + 1);
-            out.insert(before, Edit::insert(place, edit.insert.clone()));
+            // Before what this edit takes out from there on, and behind all that came before it.
+            let behind = out[first..].iter().take_while(|other: &&Edit| other.range.start < place).count();
+            out.insert(first + behind, Edit::insert(place, edit.insert.clone()));
         }
     }
     out
@@ -55,6 +57,30 @@ mod tests {
             let edits = carry_over(&diff(then, now), &diff(then, union));
             assert!(check_batch(&edits, union.chars().count()).is_ok(), "{edits:?}");
             assert_eq!(apply_to_str(union, &edits), expected, "{now:?}");
+        }
+    }
+
+    /// Whether the characters of one text are in the other, in their order.
+    fn is_within(part: &str, whole: &str) -> bool {
+        let mut whole = whole.chars();
+        part.chars().all(|wanted| whole.any(|c| c == wanted))
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_put_in_stays_in_order_and_nothing_of_the_other_text_goes(
+            shown in "[a-c\n]{0,12}",
+            saved in "[A-C\n]{0,3}[a-c\n]{0,6}[A-C\n]{0,3}[a-c\n]{0,6}[A-C]{0,2}",
+            whole in "[x-z\n]{0,4}[a-c\n]{0,6}[x-z\n]{0,4}[a-c\n]{0,6}[x-z]{0,3}",
+        ) {
+            let (edits, to) = (diff(&shown, &saved), diff(&shown, &whole));
+            let carried = carry_over(&edits, &to);
+            proptest::prop_assert!(check_batch(&carried, whole.chars().count()).is_ok(), "{carried:?}");
+            let merged = apply_to_str(&whole, &carried);
+            let put_in: String = edits.iter().map(|edit| edit.insert.as_str()).collect();
+            let theirs: String = to.iter().map(|edit| edit.insert.as_str()).collect();
+            proptest::prop_assert!(is_within(&put_in, &merged), "{put_in:?} in {merged:?}");
+            proptest::prop_assert!(is_within(&theirs, &merged), "{theirs:?} in {merged:?}");
         }
     }
 }

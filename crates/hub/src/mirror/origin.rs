@@ -37,7 +37,8 @@ impl Origin {
         }
         if let (true, Some(shown)) = (self.part, &self.before) {
             let whole = document.string_at(&self.version);
-            return (carry_over(&diff(shown, saved), &diff(shown, &whole)), Pieces::new());
+            let edits = if torn { torn_edits(shown, saved) } else { diff(shown, saved) };
+            return (carry_over(&edits, &diff(shown, &whole)), Pieces::new());
         }
         let edits = match &self.before {
             // Of a large file only the lines around what was changed are copied.

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use syncline_disk::{FakeFolder, Folder, RealFolder, RealOptions, RelPath};
 use syncline_hub::{Hub, LARGE_TEXT, Options, Party, TextSession, Workers};
@@ -48,6 +49,8 @@ pub async fn open(root: &Path, log: &MemoryLog, seed: u64, real: RealOptions) ->
 /// What a hub of this folder and journal needs.
 pub fn options(folder: impl Folder + 'static, log: &MemoryLog, seed: u64) -> Options {
     let log = log.clone();
+    // Each moment is another one, as with real clocks.
+    let time_ms = AtomicU64::new(1_000_000);
     Options {
         folder: Arc::new(folder),
         log: Box::new(move || Ok(Box::new(log.clone()) as Box<dyn Log>)),
@@ -58,7 +61,7 @@ pub fn options(folder: impl Folder + 'static, log: &MemoryLog, seed: u64) -> Opt
         policy: syncline_hub::Policy::Merge,
         large_text: LARGE_TEXT,
         seed,
-        clock: Arc::new(|| 1_000_000),
+        clock: Arc::new(move || time_ms.fetch_add(1, Ordering::Relaxed)),
         author: "tester".into(),
     }
 }
