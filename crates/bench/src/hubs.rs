@@ -19,9 +19,6 @@ use crate::Fallible;
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How long a hub may take to end by itself.
 const LEAVE: Duration = Duration::from_secs(5);
-/// The kernel counts processor time in these, whatever its own clock is (`USER_HZ`).
-const TICKS_PER_SECOND: f64 = 100.0;
-
 /// A running `syncline`.
 pub struct Hub {
     child: Child,
@@ -75,10 +72,16 @@ impl Hub {
         }
     }
 
-    /// Processor time used so far, in seconds.
+    /// Processor time used so far by the threads that live, in seconds: in nanoseconds from the scheduler, for the clock
+    /// of `/proc/PID/stat` ticks every 10 ms.
     pub fn cpu_seconds(&self) -> Fallible<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        Ok(cpu_ticks(&stat).ok_or("/proc/PID/stat has another form")? as f64 / TICKS_PER_SECOND)
+        let mut nanoseconds = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // One that ended since it was listed has nothing left to tell.
+            let Ok(schedstat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+            nanoseconds += cpu_nanoseconds(&schedstat).ok_or("schedstat has another form")?;
+        }
+        Ok(nanoseconds as f64 / 1e9)
     }
 
     /// Resident memory now, in megabytes.
@@ -107,13 +110,9 @@ impl Drop for Hub {
     }
 }
 
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    // The name of the program, in brackets, may contain anything; what follows is numbers.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(user + system)
+/// Time on a processor, in nanoseconds: the first number of `/proc/PID/task/TID/schedstat` (proc(5), sched-stats.rst).
+fn cpu_nanoseconds(schedstat: &str) -> Option<u64> {
+    schedstat.split_whitespace().next()?.parse().ok()
 }
 
 fn resident_kb(status: &str) -> Option<u64> {
@@ -237,10 +236,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proc_is_read_whatever_the_program_is_called() {
-        let stat = "42 (a ) b) S 1 42 42 0 -1 4194304 100 0 0 0 17 5 0 0 20 0 8 0 100 0 0";
-        assert_eq!(cpu_ticks(stat), Some(22));
-        assert_eq!(cpu_ticks("nothing"), None);
+    fn proc_is_read() {
+        assert_eq!(cpu_nanoseconds("1234567 89 10\n"), Some(1_234_567));
+        assert_eq!(cpu_nanoseconds(""), None);
         assert_eq!(resident_kb("Name:\tx\nVmRSS:\t  1234 kB\n"), Some(1234));
         assert_eq!(resident_kb("Name:\tx\n"), None);
     }

@@ -57,7 +57,7 @@ impl How {
 pub enum Source {
     /// In the history of the document's text.
     Passage {
-        /// The lines as they were.
+        /// The lines as they were; empty in a list of everything.
         lines: String,
         /// The version before the change.
         before: Version,

@@ -148,7 +148,14 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
             return if foreign { unchanged } else { meant(Why::Newest) };
         }
     }
-    considered.retain(|&index| may_be_known(save, index) && !lacks_what_it_brought(save, index));
+    let mut known: Vec<usize> = Vec::new();
+    for index in considered {
+        if may_be_known(save, index, known.last().copied()) {
+            known.push(index);
+        }
+    }
+    considered = known;
+    considered.retain(|&index| !lacks_what_it_brought(save, index));
     // The others are compared with the newest that the maker can have known.
     let newest_known = considered.last().copied().unwrap_or(newest);
     let Some(held) = text_of(newest_known) else { return meant(Why::Newest) };
@@ -187,22 +194,21 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
 /// One of which it is not known whether anybody read it counts as read, except where all that it brought was put
 /// in and the save has something else at those places: taken for a change of that, it would remove what no save
 /// here ever had (rules 2 and 3). At worst a line that was changed stands beside what it was before.
-fn may_be_known(save: &Save<'_>, index: usize) -> bool {
+///
+/// `known`: the newest before it that may be known.
+fn may_be_known(save: &Save<'_>, index: usize, known: Option<usize>) -> bool {
+    let certain =
+        |candidate: &Candidate| candidate.evidence == Evidence::Read || candidate.maker == Maker::Other;
     let candidate = &save.candidates[index];
-    let certain = candidate.evidence == Evidence::Read || candidate.maker == Maker::Other;
-    let read = save.candidates[..index].iter().rposition(|older| older.evidence.is_reading());
+    let older = || known.or_else(|| save.candidates[..index].iter().rposition(certain));
     let text_of = |index: usize| save.texts.get(index).map(|text| &**text);
-    let texts = if certain { None } else { read.and_then(text_of).zip(text_of(index)) };
+    let texts = if certain(candidate) { None } else { older().and_then(text_of).zip(text_of(index)) };
     let Some((older, text)) = texts else { return true };
     // Equal: a write of ours without a change, after which the version that was read is still the one there.
     older == text
-        || match knows(older, text, save.text, &diff(text, save.text)) {
-            Some(knows) => knows || candidate.evidence.is_reading(),
-            None => {
-                candidate.evidence.is_reading()
-                    && !diff(older, text).iter().all(|change| change.range.is_empty())
-            }
-        }
+        || knows(older, text, save.text, &diff(text, save.text)).unwrap_or_else(|| {
+            candidate.evidence.is_reading() && !diff(older, text).iter().all(|change| change.range.is_empty())
+        })
 }
 
 /// Whether the save shows that its maker knew what was changed between `older` and `newest`: where it was

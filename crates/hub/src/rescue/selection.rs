@@ -57,8 +57,12 @@ impl<'a> Newest<'a> {
         Newest { wanted, found: Vec::new(), older: 0 }
     }
 
-    pub fn take(&mut self, it: Rescuable) {
+    pub fn take(&mut self, mut it: Rescuable) {
         if self.wanted.fits(&it) {
+            if let (None, Source::Passage { lines, .. }) = (self.wanted.id, &mut it.source) {
+                // A list shows the first line only; a large file that was rewritten often has many gigabytes of others.
+                *lines = String::new();
+            }
             self.found.push(it);
             // Sorted now and then, so that it costs little and holds little.
             if self.found.len() >= self.wanted.newest.saturating_mul(2).max(64) {

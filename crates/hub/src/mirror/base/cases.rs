@@ -87,6 +87,10 @@ fn lines_alike_at_one_place_by_two_who_did_not_see_each_other() {
     assert_eq!(infer(&held(Unread), save, |_| {}), (0, true, Why::Stale));
     assert_eq!(infer(&held(Evidence::Opened), save, |_| {}), (0, true, Why::Stale));
     assert_eq!(infer(&held(Evidence::Unknown), save, |_| {}), (0, true, Why::Stale));
+    // Nor when it came with others of which that is not known either.
+    let both = "one\nlog 0012 from B\ntwo and\n";
+    let unknown = [held(Evidence::Unknown)[0], held(Evidence::Unknown)[1], (both, Us, Evidence::Unknown)];
+    assert_eq!(infer(&unknown, save, |_| {}), (0, true, Why::Stale));
     // Who has read it may well have changed it.
     assert_eq!(infer(&held(Read), save, |_| {}), (1, true, Why::LeastChange));
     // A write without a change does not hide what was read before.
