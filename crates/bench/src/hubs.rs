@@ -72,16 +72,12 @@ impl Hub {
         }
     }
 
-    /// Processor time used so far by the threads that live, in seconds: in nanoseconds from the scheduler, for the clock
-    /// of `/proc/PID/stat` ticks every 10 ms.
+    /// Processor time used so far, in seconds, by all threads, also those that ended. By the process's clock
+    /// (clock_getcpuclockid(3)), for that of `/proc/PID/stat` ticks every 10 ms.
     pub fn cpu_seconds(&self) -> Fallible<f64> {
-        let mut nanoseconds = 0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            // One that ended since it was listed has nothing left to tell.
-            let Ok(schedstat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
-            nanoseconds += cpu_nanoseconds(&schedstat).ok_or("schedstat has another form")?;
-        }
-        Ok(nanoseconds as f64 / 1e9)
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?);
+        let used = nix::time::clock_getcpuclockid(pid)?.now()?;
+        Ok(Duration::from(used).as_secs_f64())
     }
 
     /// Resident memory now, in megabytes.
@@ -108,11 +104,6 @@ impl Drop for Hub {
     fn drop(&mut self) {
         self.leave();
     }
-}
-
-/// Time on a processor, in nanoseconds: the first number of `/proc/PID/task/TID/schedstat` (proc(5), sched-stats.rst).
-fn cpu_nanoseconds(schedstat: &str) -> Option<u64> {
-    schedstat.split_whitespace().next()?.parse().ok()
 }
 
 fn resident_kb(status: &str) -> Option<u64> {
@@ -237,8 +228,6 @@ mod tests {
 
     #[test]
     fn proc_is_read() {
-        assert_eq!(cpu_nanoseconds("1234567 89 10\n"), Some(1_234_567));
-        assert_eq!(cpu_nanoseconds(""), None);
         assert_eq!(resident_kb("Name:\tx\nVmRSS:\t  1234 kB\n"), Some(1234));
         assert_eq!(resident_kb("Name:\tx\n"), None);
     }
