@@ -132,3 +132,23 @@ async fn files_14_the_rules_hold_while_their_file_is_away_and_are_read_once() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert!(hub.document_at("x.secret").is_some(), "without rules it is a file like any other");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_12_a_link_whose_target_is_not_utf_8_is_told_of_and_never_altered() {
+    use std::os::unix::ffi::OsStrExt;
+    let served = serve(&[("a.txt", b"text\n")]).await;
+    let mut events = served.hub.events();
+    let target = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    std::os::unix::fs::symlink(target, served.path("link")).unwrap();
+    loop {
+        let event = tokio::time::timeout(Duration::from_secs(20), events.recv()).await.expect("told of");
+        if let HubEvent::Trouble { path, what } = event.unwrap()
+            && path == "link"
+        {
+            assert!(what.contains("UTF-8"), "{what}");
+            break;
+        }
+    }
+    assert!(served.hub.document_at("link").is_none());
+    assert_eq!(std::fs::read_link(served.path("link")).unwrap().as_os_str(), target);
+}
