@@ -23,7 +23,8 @@ class Chaos:
     # How often a connection is dialed twice: the target hears the beginning of it on two.
     TWICE = 0.2
 
-    def __init__(self, target, seed, ways=WAYS, silence=SILENCE):
+    def __init__(self, target, seed, ways=WAYS, silence=SILENCE, twice=TWICE):
+        self.twice = twice
         self.target, self.dice, self.on, self.ways, self.silence = target, random.Random(seed), True, ways, silence
         self.seen = {way: 0 for way in (*ways, "twice")}
         self.open = set()
@@ -56,7 +57,7 @@ class Chaos:
         far_out = twin = None
         fate = Fate(self)
         try:
-            if self.on and self.dice.random() < self.TWICE:
+            if self.on and self.dice.random() < self.twice:
                 self.seen["twice"] += 1
                 twin = (await self._dial())[1]
                 self.loop.call_later(self.dice.uniform(0.1, self.silence), self._end, twin)
