@@ -19,7 +19,7 @@ use crate::args::{LocalArgs, Way};
 use crate::control;
 use crate::failure::Failure;
 use crate::local::teller::Teller;
-use crate::state_dir::{Opened, StateDir, open_folder, root_made};
+use crate::state_dir::{Opened, StateDir, open_folder, root_made, user_state};
 
 /// What a document begins with if nobody has one.
 const INITIAL: &str = "Hello.\nThis document is shared by everybody who runs `syncline local` here.\nEdit it with any program: every save is merged into everybody's copy.\n";
@@ -110,15 +110,17 @@ impl Shared {
         if let Some(poll) = args.poll {
             (options.watches, options.poll) = (Some(0), poll);
         }
-        let folder = open_folder(&root, options)?;
         let (author, policy) = (Some(name.to_string()), args.on_conflict.into());
         if args.folder {
+            let folder = open_folder(&root, options)?;
             let state = StateDir::open(&root)?;
             let opened = Opened { joined: true, policy, author, ..Opened::default() };
             let hub = state.open_hub_on(Arc::new(folder), opened).await?;
             return Ok(Shared { state, hub, file: None });
         }
         let state = StateDir::open_for_user(&root, name.as_str())?;
+        options.state = user_state(name.as_str());
+        let folder = open_folder(&root, options)?;
         let bad = |error: syncline_disk::PathError| Failure::other(error.to_string(), "");
         let here = RelPath::parse(SHARED).map_err(bad)?;
         let there = RelPath::parse(&file_name(name.as_str())).map_err(bad)?;

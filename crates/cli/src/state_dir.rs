@@ -28,9 +28,14 @@ pub fn state_path(root: &Path) -> PathBuf {
     root.join(STATE_DIR)
 }
 
+/// Where the state of a local user's document is, below the folder.
+pub fn user_state(user: &str) -> PathBuf {
+    Path::new(STATE_DIR).join("local").join(user)
+}
+
 /// Where the state of a local user's document in a folder is.
 pub fn user_state_path(root: &Path, user: &str) -> PathBuf {
-    state_path(root).join("local").join(user)
+    root.join(user_state(user))
 }
 
 impl StateDir {

@@ -11,7 +11,7 @@ mod watch;
 
 use crate::medium::{Medium, Purpose, Step};
 use crate::on_medium::OnMedium;
-use crate::{DiskError, FileStat, GitState, Probe, RelPath, Watch};
+use crate::{DiskError, FileStat, GitState, Probe, RelPath, STATE_DIR, Watch};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -37,11 +37,16 @@ pub struct RealOptions {
     pub watches: Option<usize>,
     /// How often what cannot be watched is looked at. 2 s unless told.
     pub poll: std::time::Duration,
+    /// Where, below the root, what is not the users' lies: displaced files, and those that are written ahead. Of several
+    /// hubs on one directory each has its own: at its start a hub takes what it finds there for what was left of it.
+    /// [`STATE_DIR`] unless told.
+    pub state: PathBuf,
 }
 
 impl Default for RealOptions {
     fn default() -> Self {
-        Self { limit: 64 << 20, watches: None, poll: std::time::Duration::from_secs(2) }
+        let poll = std::time::Duration::from_secs(2);
+        Self { limit: 64 << 20, watches: None, poll, state: STATE_DIR.into() }
     }
 }
 
@@ -97,7 +102,7 @@ impl Kernel {
     fn open(root: &Path, options: RealOptions) -> Result<Self, DiskError> {
         let root: PathBuf = root.to_owned();
         Ok(Self {
-            beneath: std::sync::Arc::new(beneath::Beneath::open(root)?),
+            beneath: std::sync::Arc::new(beneath::Beneath::open(root, options.state.clone())?),
             options,
             probed: OnceLock::new(),
             watches: Mutex::new(Vec::new()),

@@ -4,7 +4,8 @@
 use crate::*;
 use std::time::Duration;
 
-/// A folder in which nothing is but one file of another folder, under a name of its own.
+/// A folder in which nothing is but one file of another folder, under a name of its own. Of several on one directory
+/// each needs a state of its own ([`RealOptions::state`]).
 pub struct OneFile<F> {
     folder: F,
     /// What it is called here.
@@ -57,18 +58,17 @@ impl<F: Folder> Folder for OneFile<F> {
         self.there(path).map_or(missing, |there| self.folder.read_against(there, limit, known))
     }
 
-    /// Not here: what others have written ahead could not be told from what was left.
     fn write_ahead(
         &self,
-        _path: &RelPath,
-        _bytes: &FileBytes,
-        _temporary: &str,
+        path: &RelPath,
+        bytes: &FileBytes,
+        temporary: &str,
     ) -> Result<Option<ContentHash>, DiskError> {
-        Ok(None)
+        self.folder.write_ahead(self.there_or_not(path)?, bytes, temporary)
     }
 
-    fn clear_ahead(&self, _only: Option<&str>) -> Result<(), DiskError> {
-        Ok(())
+    fn clear_ahead(&self, only: Option<&str>) -> Result<(), DiskError> {
+        self.folder.clear_ahead(only)
     }
 
     fn save(&self, save: &Save) -> Result<Saved, DiskError> {
@@ -206,5 +206,43 @@ mod tests {
             hints.extend(watch.next(Duration::from_secs(10)).unwrap());
         }
         assert!(hints.iter().all(|hint| hint.path.as_ref() == Some(&here)), "{hints:?}");
+    }
+
+    /// At its start a hub clears away what it takes for its own leavings.
+    #[test]
+    fn what_raced_with_one_users_save_is_not_anothers_to_clear_away() {
+        let root = tempfile::tempdir().unwrap();
+        let here = RelPath::parse("here.txt").unwrap();
+        let copy_of = |user: &str| {
+            let options =
+                RealOptions { state: format!("{STATE_DIR}/local/{user}").into(), ..RealOptions::default() };
+            RealFolder::open(root.path(), options).unwrap()
+        };
+        let there = RelPath::parse("ann_doc.txt").unwrap();
+        let path = root.path().join(there.as_str());
+        std::fs::write(&path, "old").unwrap();
+        let ann = copy_of("ann");
+        ann.set_hook(move |step, _| {
+            if step == Step::BeforeExchange {
+                let beside = path.with_file_name("beside");
+                std::fs::write(&beside, "saved meanwhile").unwrap();
+                std::fs::rename(&beside, &path).unwrap();
+            }
+        });
+        let ann = OneFile::new(ann, there, here.clone());
+        let bob = OneFile::new(copy_of("bob"), RelPath::parse("bob_doc.txt").unwrap(), here.clone());
+        let save = Save {
+            path: here,
+            bytes: b"ours".to_vec().into(),
+            expect: Expect::File(ContentHash::of(b"old")),
+            seen: None,
+            mode: None,
+            temporary: temporary_name(1),
+            sync: Sync::Full,
+            ahead: false,
+        };
+        let Saved::Raced { displaced, .. } = ann.save(&save).unwrap() else { panic!("it raced") };
+        assert_eq!(ann.displaced().unwrap(), [displaced]);
+        assert_eq!(bob.displaced().unwrap(), []);
     }
 }

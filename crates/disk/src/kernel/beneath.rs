@@ -1,27 +1,30 @@
 //! Opening directories below the root, whatever links are swapped meanwhile.
 
-use crate::{DiskError, FileStat, RelPath, STATE_DIR};
+use crate::{DiskError, FileStat, RelPath};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The root's descriptor, and where it was found.
 pub(crate) struct Beneath {
     root: OwnedFd,
     path: PathBuf,
+    /// See [`super::RealOptions::state`].
+    state: PathBuf,
     stat: FileStat,
     has_openat2: AtomicBool,
 }
 
 impl Beneath {
-    pub(crate) fn open(path: PathBuf) -> Result<Self, DiskError> {
+    pub(crate) fn open(path: PathBuf, state: PathBuf) -> Result<Self, DiskError> {
         let gone = |e: Errno| DiskError::RootGone { root: path.display().to_string(), source: e.into() };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(&path, flags, Mode::empty()).map_err(gone)?;
         let stat = super::metadata::stat_of_fd(&root).map_err(gone)?;
-        Ok(Self { root, path, stat, has_openat2: AtomicBool::new(true) })
+        Ok(Self { root, path, state, stat, has_openat2: AtomicBool::new(true) })
     }
 
     pub(crate) fn root(&self) -> BorrowedFd<'_> {
@@ -90,10 +93,10 @@ impl Beneath {
         current.ok_or(Errno::NOENT)
     }
 
-    /// Opens a directory inside `.syncline`, making both if asked.
+    /// Opens a directory inside that of our own state, making both if asked.
     pub(crate) fn state_dir(&self, name: &str, create: bool) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = |from: BorrowedFd<'_>, name: &str| {
+        let open = |from: BorrowedFd<'_>, name: &Path| {
             match rustix::fs::openat(from, name, flags, Mode::empty()) {
                 Err(Errno::NOENT) if create => {}
                 answer => return answer,
@@ -105,8 +108,12 @@ impl Beneath {
             }
             rustix::fs::openat(from, name, flags, Mode::empty())
         };
-        let state = open(self.root.as_fd(), STATE_DIR)?;
-        open(state.as_fd(), name)
+        let mut current: Option<OwnedFd> = None;
+        for part in self.state.iter().chain([OsStr::new(name)]) {
+            let from = current.as_ref().map_or(self.root.as_fd(), AsFd::as_fd);
+            current = Some(open(from, Path::new(part))?);
+        }
+        current.ok_or(Errno::NOENT)
     }
 }
 

@@ -436,7 +436,7 @@ mod tests {
     #[test]
     fn files_6_after_an_overflow_every_directory_is_watched_and_a_rescan_is_said() {
         let dir = tempfile::tempdir().unwrap();
-        let beneath = Arc::new(Beneath::open(dir.path().to_owned()).unwrap());
+        let beneath = Arc::new(Beneath::open(dir.path().to_owned(), crate::STATE_DIR.into()).unwrap());
         let fd = Arc::new(inotify::init(inotify::CreateFlags::NONBLOCK).unwrap());
         let tree = Tree::new(beneath, fd, &crate::RealOptions::default(), true);
         let (raw, hints) = (Arc::new(RawQueue::default()), Arc::new(HintQueue::default()));
