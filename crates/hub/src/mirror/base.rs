@@ -8,11 +8,11 @@
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
-use std::ops::Range;
 use std::sync::Arc;
-use syncline_engine::{DiffCost, Edit, diff, diff_cost, line_hunks};
+use syncline_engine::{DiffCost, diff, diff_cost, line_hunks};
 
 use super::candidates::{Candidate, Evidence, Maker};
+use super::signs::{Signs, is_any_left};
 
 /// A save of which no line and less than this share (in percent) stems from any candidate is another file.
 const RESEMBLES_PERCENT: usize = 40;
@@ -167,7 +167,7 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
             let text = text_of(index)?;
             let cost = if index == newest_known { to_newest } else { diff_cost(text, save.text) };
             let likely = index == newest_known
-                || match knows(text, held, save.text, &taken_back) {
+                || match Signs::read(text, held, save.text, &taken_back).verdict() {
                     Some(knows) => !knows,
                     None => cost.weight().0 * 100 < to_newest.weight().0 * MUCH_LESS_PERCENT,
                 };
@@ -191,9 +191,10 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
 /// whoever proves it: by having something of what it brought since the last version that was read (a blind
 /// append does). Two people who put lines alike at one place, each without the other's, prove nothing.
 ///
-/// One of which it is not known whether anybody read it counts as read, except where all that it brought was put
-/// in and the save has something else at those places: taken for a change of that, it would remove what no save
-/// here ever had (rules 2 and 3). At worst a line that was changed stands beside what it was before.
+/// One of which it is not known whether anybody read it counts as read, except where something that it put in is not
+/// in the save and nothing that it put in is, whatever else it and the save have in common (two may take out the same
+/// line): taken for a change of that, the save would remove what no save here ever had (rules 2 and 3). At worst a line
+/// that was changed stands beside what it was before.
 ///
 /// `known`: the newest before it that may be known.
 fn may_be_known(save: &Save<'_>, index: usize, known: Option<usize>) -> bool {
@@ -205,60 +206,13 @@ fn may_be_known(save: &Save<'_>, index: usize, known: Option<usize>) -> bool {
     let texts = if certain(candidate) { None } else { older().and_then(text_of).zip(text_of(index)) };
     let Some((older, text)) = texts else { return true };
     // Equal: a write of ours without a change, after which the version that was read is still the one there.
-    older == text
-        || knows(older, text, save.text, &diff(text, save.text)).unwrap_or_else(|| {
-            candidate.evidence.is_reading() && !diff(older, text).iter().all(|change| change.range.is_empty())
-        })
-}
-
-/// Whether the save shows that its maker knew what was changed between `older` and `newest`: where it was
-/// left as it was before the change, they did not; where it stands as it is after it, they did. `None` where
-/// the save changed the same places itself, so that neither can be told. `taken_back` is what the save
-/// changes in the newest text.
-pub(super) fn knows(older: &str, newest: &str, save: &str, taken_back: &[Edit]) -> Option<bool> {
-    let own = diff(older, save);
-    let (mut known, mut unknown, mut shift) = (0, 0, 0isize);
-    for change in diff(older, newest) {
-        let added = change.insert.chars().count();
-        let place = change.range.start.saturating_add_signed(shift);
-        shift += added as isize - change.range.len() as isize;
-        // Who puts something in where others did, and has nothing at all of theirs, left it as it was before.
-        let gone = !is_any_left(&change.insert, place, taken_back);
-        let beside = |edit: &Edit| edit.range.is_empty() && change.range.is_empty() && gone;
-        let as_before = !own.iter().any(|edit| touches(&edit.range, &change.range) && !beside(edit));
-        let as_after = if added > 0 {
-            // Text put between leaves what was added as it is.
-            !taken_back.iter().any(|edit| {
-                !edit.range.is_empty() && edit.range.start < place + added && place < edit.range.end
-            })
-        } else {
-            !taken_back.iter().any(|edit| touches(&edit.range, &(place..place)))
-        };
-        match (as_before, as_after) {
-            (true, false) => unknown += 1,
-            (false, true) => known += 1,
-            _ => {}
-        }
+    if older == text {
+        return true;
     }
-    if known == unknown { None } else { Some(known > unknown) }
-}
-
-/// Whether anything is left of a text that was put in at a place, where all this is taken out: a letter or a digit, or
-/// anything at all of a text that has none. Blanks and brackets may be somebody else's.
-fn is_any_left(inserted: &str, place: usize, taken_out: &[Edit]) -> bool {
-    let has_words = inserted.chars().any(char::is_alphanumeric);
-    let mut taken = taken_out.iter().peekable();
-    inserted.chars().enumerate().any(|(index, c)| {
-        let at = place + index;
-        while taken.next_if(|edit| edit.range.end <= at).is_some() {}
-        let is_out = taken.peek().is_some_and(|edit| edit.range.contains(&at));
-        !is_out && (c.is_alphanumeric() || !has_words)
+    let signs = Signs::read(older, text, save.text, &diff(text, save.text));
+    signs.may_be_known().unwrap_or_else(|| {
+        candidate.evidence.is_reading() && !diff(older, text).iter().all(|change| change.range.is_empty())
     })
-}
-
-/// Whether two ranges overlap or meet.
-fn touches(a: &Range<usize>, b: &Range<usize>) -> bool {
-    a.start <= b.end && b.start <= a.end
 }
 
 /// Whether a save was made upon another, as far as is known. One that was not leaves that other a version that
@@ -321,7 +275,8 @@ fn old_buffers<'a>(save: &'a Save<'_>, considered: &[usize]) -> impl Iterator<It
     let text_of = |index: usize| save.texts.get(index).map(|text| &**text);
     let knows_none = move |older: usize, newer: usize| {
         let (Some(older), Some(newer)) = (text_of(older), text_of(newer)) else { return false };
-        older != newer && knows(older, newer, save.text, &diff(newer, save.text)) == Some(false)
+        older != newer
+            && Signs::read(older, newer, save.text, &diff(newer, save.text)).verdict() == Some(false)
     };
     let newest = save.candidates.len().saturating_sub(1);
     let runs: Vec<(usize, usize)> = (0..newest)

@@ -2,8 +2,9 @@
 
 use syncline_engine::{Document, Edit, Version, diff, diff_cost};
 
-use super::base::{MUCH_LESS_PERCENT, knows};
+use super::base::MUCH_LESS_PERCENT;
 use super::candidates::Candidate;
+use super::signs::Signs;
 
 /// Of the changes in between, so many are tried at once; then those beside the best of them.
 const TRIED: usize = 4;
@@ -62,7 +63,7 @@ pub fn nearest_left_out(
     let (events, version, tried) = best?;
     // As for a candidate of which it is not known whether anybody read it.
     let (older, newer) = if events > held_until { (&held, &tried) } else { (&tried, &held) };
-    let shown = match knows(older, newer, text, &diff(newer, text)) {
+    let shown = match Signs::read(older, newer, text, &diff(newer, text)).verdict() {
         Some(knows) => knows == (events > held_until),
         None => {
             let put_in_only = diff(older, newer).iter().all(|change: &Edit| change.range.is_empty());

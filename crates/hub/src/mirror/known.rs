@@ -82,7 +82,8 @@ pub fn copies(effect: &[Edit], mut pieces: Pieces) -> Vec<Edit> {
     out
 }
 
-fn is_distinctive(text: &str) -> bool {
+/// Whether two people hardly write this on their own.
+pub(super) fn is_distinctive(text: &str) -> bool {
     text.chars().filter(|c| c.is_alphanumeric()).take(DISTINCTIVE).count() == DISTINCTIVE
 }
 

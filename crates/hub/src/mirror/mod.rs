@@ -7,6 +7,7 @@ mod carry;
 mod file_state;
 mod known;
 mod origin;
+mod signs;
 mod torn;
 mod union;
 

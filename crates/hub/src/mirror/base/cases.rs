@@ -244,3 +244,32 @@ fn stale_over_a_fresh_save_by_another_program() {
     let stale = "zero\none\ntwo\nthree\nfour\n";
     assert_eq!(infer(&held, stale, |_| {}), (0, true, Why::Stale));
 }
+
+/// What nobody is known to have read, for the program was killed.
+const AFTER_A_KILL: [(Maker, Evidence); 2] = [(Other, Read), (Us, Evidence::Unknown)];
+
+#[test]
+fn lines_alike_all_around_do_not_hide_whose_lines_a_save_has() {
+    let line = |mark: &str| format!("{mark} several\nlines at once\n\n");
+    let old = format!("{}{}filler 6\n{}end\n", line("mark1"), line("mark2"), line("mark3"));
+    let theirs =
+        format!("{}{}filler 6\n{}{}end\n", line("mark1"), line("mark2"), line("mark3"), line("mark4"));
+    let held = [
+        (old.as_str(), AFTER_A_KILL[0].0, AFTER_A_KILL[0].1),
+        (theirs.as_str(), AFTER_A_KILL[1].0, AFTER_A_KILL[1].1),
+    ];
+    for mine in ["mark5 word word\n\n".to_owned(), line("mark5")] {
+        let text = theirs
+            .replace("filler 6\n", "")
+            .replace("mark4 several\nlines at once\n\n", &format!("mark4 several\nlines at once\n{mine}"));
+        assert_eq!(infer(&held, &text, |_| {}), (1, true, Why::LeastChange), "{text}");
+    }
+}
+
+#[test]
+fn who_takes_out_the_same_line_has_not_therefore_seen_what_came_with_that() {
+    let old = "one\nlines at once\n\nlines at once\nfiller 7\nend\n";
+    let theirs = "one\n\nlines  by another at once\nfiller 7\nend\n";
+    let held = [(old, AFTER_A_KILL[0].0, AFTER_A_KILL[0].1), (theirs, AFTER_A_KILL[1].0, AFTER_A_KILL[1].1)];
+    assert_eq!(infer(&held, "one\n\nlines at once\nmine, a line\nend\n", |_| {}), (0, true, Why::Stale));
+}
