@@ -272,7 +272,8 @@ fn encode(document: &Document, form: Form) -> Vec<u8> {
     encode_text(&document.text().to_one_string(), form)
 }
 
-fn encode_text(text: &str, form: Form) -> Vec<u8> {
+/// A text as the bytes of a file.
+pub(crate) fn encode_text(text: &str, form: Form) -> Vec<u8> {
     let endings = if form.crlf { LineEndings::CrLf } else { LineEndings::Lf };
     syncline_disk::encode(text, &TextForm { bom: form.bom, endings })
 }

@@ -72,6 +72,7 @@ mod tests {
         assert!(recording.note(&full()).is_some());
         assert_eq!((recording.note(&Err(StoreError::Closed)), recording.trouble()), (None, None));
     }
+
     #[test]
     fn that_nothing_is_tried_any_more_is_told_besides() {
         let recording = Recording::default();

@@ -5,12 +5,13 @@ mod selection;
 
 use std::collections::BTreeMap;
 
-use syncline_disk::{ContentHash, LineEndings, TextForm, encode};
-use syncline_engine::catalogue::{Catalogue, DocId, Entry, Field, Form, Life, Write};
+use syncline_disk::ContentHash;
+use syncline_engine::catalogue::{Catalogue, DocId, Entry, Field, Life, Write};
 use syncline_engine::{Document, Version};
 use syncline_store::{Displaced, LogReader, Record};
 
 use crate::error::HubError;
+use crate::file::encode_text;
 pub use selection::{Wanted, orphans, selected};
 
 /// How many hexadecimal digits an id has.
@@ -185,7 +186,7 @@ pub fn bytes_of(
     let damaged = |what: String| HubError::Damaged { doc: doc.to_string(), what };
     let document = reader.document(doc)?.to_document().map_err(damaged)?;
     let form = catalogue.get(&doc).and_then(|entry| entry.form().copied()).unwrap_or_default();
-    Ok(Some(in_form(&document.string_at(at), form)))
+    Ok(Some(encode_text(&document.string_at(at), form)))
 }
 
 /// What a write to the catalogue is about to displace, to be recorded with it.
@@ -215,11 +216,6 @@ pub(crate) fn record_of_peers(catalogue: &Catalogue, write: &Write, time_ms: u64
 
 fn path_of(entry: &Entry) -> &str {
     entry.path().map_or("", String::as_str)
-}
-
-fn in_form(text: &str, form: Form) -> Vec<u8> {
-    let endings = if form.crlf { LineEndings::CrLf } else { LineEndings::Lf };
-    encode(text, &TextForm { bom: form.bom, endings })
 }
 
 /// The name of something, made of what it is.

@@ -46,11 +46,11 @@ impl DocumentTask {
         };
         let text = Arc::new(text);
         let ours = Arc::new(document.text().to_one_string());
-        if resembles(&ours, &text) || resembles(&document.string_at(&old.version), &text) {
-            let found = FoundFile { path, form, hash, stat, wanted: Some(wanted) };
+        let is_a_save = resembles(&ours, &text) || resembles(&document.string_at(&old.version), &text);
+        let found = FoundFile { path, form, hash, stat, wanted: Some(wanted) };
+        if is_a_save {
             self.enter(found, SavedText::Whole(text), None).await?;
         } else {
-            let found = FoundFile { path, form, hash, stat, wanted: Some(wanted) };
             self.enter_union(found, ours, text).await?;
         }
         let (expect, temporary) = (Expect::File(old.hash), temporary_name(self.hub.random_u64()));

@@ -72,32 +72,20 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// A version with these bytes, whose text is not kept.
-    pub fn new(version: Version, bytes: &[u8], maker: Maker, evidence: Evidence) -> Candidate {
-        Candidate {
-            version,
-            hash: ContentHash::of(bytes),
-            maker,
-            evidence,
-            base: None,
-            gap: false,
-            part: false,
-            text: None,
-        }
+    /// A version from the journal.
+    pub fn stored(version: Version, hash: ContentHash, maker: Maker) -> Candidate {
+        let (evidence, base, text) = (Evidence::Unknown, None, None);
+        Candidate { version, hash, maker, evidence, base, gap: false, part: false, text }
     }
 
     /// A version whose bytes have this hash, read by its maker.
     pub fn new_hashed(version: Version, hash: ContentHash, maker: Maker) -> Candidate {
-        Candidate {
-            version,
-            hash,
-            maker,
-            evidence: Evidence::Read,
-            base: None,
-            gap: false,
-            part: false,
-            text: None,
-        }
+        Candidate { evidence: Evidence::Read, ..Candidate::stored(version, hash, maker) }
+    }
+
+    /// A version with these bytes, whose text is not kept.
+    pub fn new(version: Version, bytes: &[u8], maker: Maker, evidence: Evidence) -> Candidate {
+        Candidate { evidence, ..Candidate::stored(version, ContentHash::of(bytes), maker) }
     }
 
     /// What a file held before it was joined with the text of a document, which was this version then.
@@ -105,20 +93,6 @@ impl Candidate {
         let mut candidate = Candidate::new_hashed(version, hash, Maker::Other).with_text(text);
         candidate.part = true;
         candidate
-    }
-
-    /// A version from the journal.
-    pub fn stored(version: Version, hash: ContentHash, maker: Maker) -> Candidate {
-        Candidate {
-            version,
-            hash,
-            maker,
-            evidence: Evidence::Unknown,
-            base: None,
-            gap: false,
-            part: false,
-            text: None,
-        }
     }
 
     /// With its text at hand.

@@ -325,12 +325,14 @@ mod tests {
         let path = RelPath::parse("d/f").unwrap();
         let hash = ContentHash::of(b"x");
         let mut candidate = Candidate::stored(v1.clone(), hash, Maker::Us);
-        candidate.base = Some(hash);
+        (candidate.base, candidate.gap, candidate.part) = (Some(hash), true, false);
+        let mut joined = Candidate::stored(v1.clone(), hash, Maker::Other);
+        joined.part = true;
         let id = DisplacedId::parse("0123456789abcdef").unwrap();
         let state = FileState {
             on_disk: Some(OnDisk { path: path.clone(), hash, version: v1.clone(), stat }),
             rewrite: true,
-            candidates: vec![candidate, Candidate::stored(Version::root(), hash, Maker::Other)],
+            candidates: vec![candidate, joined, Candidate::stored(Version::root(), hash, Maker::Other)],
             displaced: vec![Displaced { id: id.clone(), version: v1.clone(), hash }],
         };
         let bytes = state.encode(&document);
