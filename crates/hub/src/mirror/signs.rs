@@ -5,8 +5,11 @@ use syncline_engine::{Edit, diff};
 
 use super::known::is_distinctive;
 
-/// So many lines that were put in are looked for at most.
+/// So many lines and words that were put in are looked for at most.
 const SOUGHT: usize = 64;
+
+/// Two people do not write the same word of so many letters and digits in one place, where nobody wrote it before.
+const UNIQUE: usize = 12;
 
 /// What a save shows of whether its maker knew what was changed between two versions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -33,14 +36,13 @@ impl Signs {
             let place = change.range.start.saturating_add_signed(shift);
             shift += added as isize - change.range.len() as isize;
             // Who puts something in where others did, and has nothing at all of theirs, left it as it was before.
-            let gone = !is_any_left(&change.insert, place, taken_back);
+            let (left, all) = left_of(&change.insert, place, taken_back);
+            let gone = left == 0;
             let beside = |edit: &Edit| edit.range.is_empty() && change.range.is_empty() && gone;
             let as_before = !own.iter().any(|edit| touches(&edit.range, &change.range) && !beside(edit));
             let as_after = if added > 0 {
                 // Text put between leaves what was added as it is.
-                !taken_back.iter().any(|edit| {
-                    !edit.range.is_empty() && edit.range.start < place + added && place < edit.range.end
-                })
+                !taken_back.iter().any(|edit| reaches(edit, place, added))
             } else {
                 !taken_back.iter().any(|edit| touches(&edit.range, &(place..place)))
             };
@@ -49,11 +51,26 @@ impl Signs {
                 (false, true) => signs.known += 1,
                 _ => {}
             }
-            signs.lacks |= gone && added > 0 && change.range.is_empty();
-            for line in change.insert.lines().map(str::trim).filter(|line| is_distinctive(line)) {
-                sought += 1;
-                signs.has |= sought <= SOUGHT && save.contains(line) && !older.contains(line);
+            // What somebody put in the place of something else may have been changed again, as a whole.
+            let is_changed = !change.range.is_empty()
+                && taken_back.iter().any(|edit| !edit.insert.is_empty() && reaches(edit, place, added));
+            let is_new = |piece: &str| save.contains(piece) && !older.contains(piece);
+            let lines = change.insert.lines().map(str::trim).filter(|line| is_distinctive(line));
+            let lines: Vec<&str> = lines.take(SOUGHT.saturating_sub(sought)).collect();
+            sought += lines.len();
+            signs.has |= lines.iter().any(|line| is_new(line));
+            if left < all && left * 2 > all && sought < SOUGHT {
+                // A line that was changed in the middle, or went in part.
+                signs.has |= words(&change.insert).filter(|word| word.chars().count() >= UNIQUE).any(is_new);
             }
+            // Letters, and words that anybody uses, may be left by chance of a line that is not there; and one that is
+            // there may be lined up with another.
+            let is_there = |line: &&str| save.contains(line);
+            let is_missing = |line: &str| {
+                longest_word(line).is_some_and(|word| !save.contains(line) && !save.contains(word))
+            };
+            let nothing_left = gone && added > 0 && !lines.iter().any(is_there);
+            signs.lacks |= !is_changed && (nothing_left || lines.iter().any(|line| is_missing(line)));
         }
         signs
     }
@@ -77,17 +94,41 @@ impl Signs {
     }
 }
 
-/// Whether anything is left of a text that was put in at a place, where all this is taken out: a letter or a digit, or
-/// anything at all of a text that has none. Blanks and brackets may be somebody else's.
+/// The words of a text: letters and digits without a gap.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).take(SOUGHT)
+}
+
+/// The word by which a line can be told from others, if it has one.
+fn longest_word(line: &str) -> Option<&str> {
+    words(line).filter(|word| is_distinctive(word)).max_by_key(|word| word.len())
+}
+
+/// Whether anything is left of a text that was put in at a place, where all this is taken out.
 pub(super) fn is_any_left(inserted: &str, place: usize, taken_out: &[Edit]) -> bool {
+    left_of(inserted, place, taken_out).0 > 0
+}
+
+/// How many letters and digits are left of a text that was put in at a place, where all this is taken out, and how many it
+/// had; of a text that has none, how much of anything. Blanks and brackets may be somebody else's.
+fn left_of(inserted: &str, place: usize, taken_out: &[Edit]) -> (usize, usize) {
     let has_words = inserted.chars().any(char::is_alphanumeric);
     let mut taken = taken_out.iter().peekable();
-    inserted.chars().enumerate().any(|(index, c)| {
+    let (mut left, mut all) = (0, 0);
+    for (index, c) in inserted.chars().enumerate() {
         let at = place + index;
         while taken.next_if(|edit| edit.range.end <= at).is_some() {}
-        let is_out = taken.peek().is_some_and(|edit| edit.range.contains(&at));
-        !is_out && (c.is_alphanumeric() || !has_words)
-    })
+        if c.is_alphanumeric() || !has_words {
+            all += 1;
+            left += usize::from(!taken.peek().is_some_and(|edit| edit.range.contains(&at)));
+        }
+    }
+    (left, all)
+}
+
+/// Whether an edit takes out any of so many scalars from a place on.
+fn reaches(edit: &Edit, place: usize, length: usize) -> bool {
+    !edit.range.is_empty() && edit.range.start < place + length && place < edit.range.end
 }
 
 /// Whether two ranges overlap or meet.

@@ -273,3 +273,39 @@ fn who_takes_out_the_same_line_has_not_therefore_seen_what_came_with_that() {
     let held = [(old, AFTER_A_KILL[0].0, AFTER_A_KILL[0].1), (theirs, AFTER_A_KILL[1].0, AFTER_A_KILL[1].1)];
     assert_eq!(infer(&held, "one\n\nlines at once\nmine, a line\nend\n", |_| {}), (0, true, Why::Stale));
 }
+
+#[test]
+fn letters_alike_by_chance_are_nothing_of_what_somebody_put_in() {
+    let (old, theirs) =
+        ("one\n\nmark0001abcdef several\nfour\n", "one\n mark0018xfyugo \nmark0001abcdef several\nfour\n");
+    let held = [(old, AFTER_A_KILL[0].0, AFTER_A_KILL[0].1), (theirs, AFTER_A_KILL[1].0, AFTER_A_KILL[1].1)];
+    let mine = "one\nmark0024xgyuho several\nlines at once\n\n\nmark0001abcdef several\nfour\n";
+    assert_eq!(infer(&held, mine, |_| {}), (0, true, Why::Stale));
+}
+
+#[test]
+fn who_takes_out_a_line_that_somebody_replaced_has_not_therefore_seen_what_stands_there() {
+    let (old, theirs) =
+        ("one\nfiller 3\nthree\nfiller 5\nfour\n", "one\nby another\nthree\nfiller 5\nfour\n");
+    let held = [(old, AFTER_A_KILL[0].0, AFTER_A_KILL[0].1), (theirs, AFTER_A_KILL[1].0, AFTER_A_KILL[1].1)];
+    assert_eq!(infer(&held, "one\nthree\nfour\nmine, a line\n", |_| {}), (0, true, Why::Stale));
+}
+
+#[test]
+fn a_line_of_somebody_elses_that_was_changed_inside_is_theirs_by_a_word_that_nobody_else_has() {
+    let (old, theirs) = ("one\ntwo\nfour\n", "one\nmkub000039rdeckr several\nlines at once\n\ntwo\nfour\n");
+    let held = [(old, AFTER_A_KILL[0].0, AFTER_A_KILL[0].1), (theirs, AFTER_A_KILL[1].0, AFTER_A_KILL[1].1)];
+    let mine = "one\nmkub000039rdeckr  mine several\n\ntwo\nmine, a line\nfour\n";
+    assert_eq!(infer(&held, mine, |_| {}), (1, true, Why::LeastChange));
+}
+
+#[test]
+fn words_that_anybody_uses_are_nothing_of_what_somebody_put_in() {
+    let (old, theirs) = (
+        "filler 0\nfiller 1\nfiller 2\n",
+        "filler 0\nmkuc000002lufvkx several\nlines at once\n\nfiller 1\nfiller 2\n",
+    );
+    let held = [(old, AFTER_A_KILL[0].0, AFTER_A_KILL[0].1), (theirs, AFTER_A_KILL[1].0, AFTER_A_KILL[1].1)];
+    let mine = "mkub000003buycam word\nmkub000006cleufs several\nlines at once\n\nfiller 2\n";
+    assert_eq!(infer(&held, mine, |_| {}), (0, true, Why::Stale));
+}
