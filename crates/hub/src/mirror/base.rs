@@ -250,7 +250,8 @@ fn lacks_what_it_brought(save: &Save<'_>, index: usize) -> bool {
     let later = |index: usize| {
         save.candidates[index].maker == Maker::Other && text_of(index).is_some_and(|text| has_any(text))
     };
-    brought > 0 && !(index + 1..save.candidates.len()).any(later)
+    // A line that is there may be lined up with another one.
+    brought > 0 && !has_any(save.text) && !(index + 1..save.candidates.len()).any(later)
 }
 
 /// The candidates that can be told apart by foreign edits: of each run of saves by others, one upon the other,

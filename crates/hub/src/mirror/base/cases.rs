@@ -309,3 +309,19 @@ fn words_that_anybody_uses_are_nothing_of_what_somebody_put_in() {
     let mine = "mkub000003buycam word\nmkub000006cleufs several\nlines at once\n\nfiller 2\n";
     assert_eq!(infer(&held, mine, |_| {}), (0, true, Why::Stale));
 }
+
+#[test]
+fn a_line_that_is_there_was_not_taken_out_however_the_texts_line_up() {
+    let old = "filler 6\n mkuc000018rneneq mkub000001ftviyd word \nmkua000028lcmpzb several\nlines at once\n\nend\n";
+    let brought = "mkub000031qqntzu word word word \n";
+    let theirs = old.replacen(" mkuc", &format!("{brought} mkuc"), 1);
+    let held = [(old, Other, Read), (theirs.as_str(), Us, Read)];
+    let mine = theirs
+        .replacen(
+            brought,
+            &format!("mkua000037zobycn several\nlines at once\n\n{brought}  mkua000036dqfjpi"),
+            1,
+        )
+        .replacen("several\nlines at once\n\nend", "several\n\nend", 1);
+    assert_eq!(infer(&held, &mine, |_| {}), (1, true, Why::LeastChange), "{mine}");
+}
