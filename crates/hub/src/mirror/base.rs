@@ -150,7 +150,9 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
     }
     let mut known: Vec<usize> = Vec::new();
     for index in considered {
-        if may_be_known(save, index, known.last().copied()) {
+        // A save that raced with a write of ours is not in what that wrote.
+        let before = known.iter().rfind(|&&known| (save.includes)(index, known)).or(known.last());
+        if may_be_known(save, index, before.copied()) {
             known.push(index);
         }
     }
@@ -196,7 +198,7 @@ pub fn infer_base(save: &Save<'_>) -> Option<Base> {
 /// line): taken for a change of that, the save would remove what no save here ever had (rules 2 and 3). At worst a line
 /// that was changed stands beside what it was before.
 ///
-/// `known`: the newest before it that may be known.
+/// `known`: the newest before it that may be known, of those that it includes if there is one.
 fn may_be_known(save: &Save<'_>, index: usize, known: Option<usize>) -> bool {
     let certain =
         |candidate: &Candidate| candidate.evidence == Evidence::Read || candidate.maker == Maker::Other;

@@ -51,9 +51,13 @@ impl Signs {
                 (false, true) => signs.known += 1,
                 _ => {}
             }
-            // What somebody put in the place of something else may have been changed again, as a whole.
-            let is_changed = !change.range.is_empty()
-                && taken_back.iter().any(|edit| !edit.insert.is_empty() && reaches(edit, place, added));
+            // What somebody put in the place of words may have been changed again, as a whole.
+            let replaces_words =
+                || older.chars().skip(change.range.start).take(change.range.len()).any(char::is_alphanumeric);
+            let is_changed =
+                taken_back.iter().any(|edit| !edit.insert.is_empty() && reaches(edit, place, added))
+                    && sought < SOUGHT
+                    && replaces_words();
             let is_new = |piece: &str| save.contains(piece) && !older.contains(piece);
             let lines = change.insert.lines().map(str::trim).filter(|line| is_distinctive(line));
             let lines: Vec<&str> = lines.take(SOUGHT.saturating_sub(sought)).collect();

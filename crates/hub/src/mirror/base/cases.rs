@@ -325,3 +325,26 @@ fn a_line_that_is_there_was_not_taken_out_however_the_texts_line_up() {
         .replacen("several\nlines at once\n\nend", "several\n\nend", 1);
     assert_eq!(infer(&held, &mine, |_| {}), (1, true, Why::LeastChange), "{mine}");
 }
+
+#[test]
+fn two_who_write_into_one_empty_line_without_seeing_each_other() {
+    let (old, theirs) = (
+        "one\nmkua000015lckqaa several\n\nfour\n",
+        "one\nmkua000015lckqaa several\n mkua000017rcrlsr \nfour\n",
+    );
+    let held = [(old, AFTER_A_KILL[0].0, AFTER_A_KILL[0].1), (theirs, AFTER_A_KILL[1].0, AFTER_A_KILL[1].1)];
+    let mine = "one\nmkua000015lckqaa several\n mkuc000022cqzgro \nmine, a line\nfour\n";
+    assert_eq!(infer(&held, mine, |_| {}), (0, true, Why::Stale));
+}
+
+#[test]
+fn what_a_save_that_raced_with_a_write_of_ours_took_out_is_taken_out_again() {
+    let shown = "by me\nfiller 3\nfiller 4\nfour\nfive\nsix\n";
+    let raced = "by me\nfour\nraced, a line of mine\nfive\nsix\n";
+    let written = "mkua000009hnfibb word\nby me\nfiller 3\nfiller 4\nfour\nfive\nsix\n";
+    let unknown = Evidence::Unknown;
+    let held = [(shown, Us, unknown), (raced, Other, unknown), (written, Us, unknown)];
+    let apart: &dyn Fn(usize, usize) -> bool = &|index, other| index >= other && (index, other) != (2, 1);
+    let mine = "mkua000009hnfibb word\nby me\nfour\nfive\nmine, another line\nsix\n";
+    assert_eq!(infer(&held, mine, |save| save.includes = apart), (2, true, Why::LeastChange));
+}
