@@ -56,7 +56,7 @@ def rebase(mine, theirs):
 class Client:
     def __init__(self, address, doc, token):
         self.address, self.doc, self.token = address, doc, token
-        self.session = os.urandom(16).hex()
+        self.session, self.patience = os.urandom(16).hex(), 60  # the longest pause before it dials again, in seconds
         self.text, self.shadow, self.n, self.m, self.seq, self.misfits = "", "", 0, 0, 0, 0
         self.unsaved, self.socket, self.flight, self.known = [], None, None, False
         self.back = None  # what is told to a hub that has forgotten the session, until it answers
@@ -138,7 +138,7 @@ class Client:
             except (OSError, ValueError):
                 self.socket = self.flight = None
                 time.sleep(pause * random.uniform(0.5, 1))
-                pause = min(2 * pause, 60)
+                pause = min(2 * pause, self.patience)
 
 if __name__ == "__main__":
     client = Client(sys.argv[1].rsplit(":", 1), sys.argv[2], open(sys.argv[3]).read().strip())

@@ -94,6 +94,8 @@ class Typist(threading.Thread):
         super().__init__(daemon=True)
         self.scene, self.number, self.words, self.error = scene, number, words, None
         self.client = example().Client(("127.0.0.1", port), NAME, token)
+        # A dozen cuts in a row happen here, and nobody wants to wait a minute for the next attempt.
+        self.client.patience = 2
         self.typed, self.leave = threading.Event(), threading.Event()
 
     def run(self):
