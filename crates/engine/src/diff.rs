@@ -1,9 +1,10 @@
 //! What somebody changed, from the text before and the text after.
 //!
-//! Trim what both ends share; compare the rest line by line (histogram diff, `imara-diff`); inside each
-//! changed hunk compare words and single characters, under a budget. Edits begin and end where a person
+//! Trim what both ends share; compare the rest line by line (histogram diff, `imara-diff`), first only lines with words on
+//! them; inside each changed hunk compare words and single characters, under a budget. Edits begin and end where a person
 //! would see a character begin and end (Unicode grapheme clusters).
 
+mod anchors;
 mod rope;
 
 use imara_diff::{Algorithm, Diff, InternedInput, TokenSource};
@@ -12,6 +13,7 @@ use std::ops::Range;
 use unicode_segmentation::GraphemeCursor;
 
 use crate::edit::Edit;
+use anchors::anchored_hunks;
 pub use rope::{Window, diff_text};
 
 /// A hunk with more bytes than this on either side is replaced as a whole line by line: comparing words in
@@ -23,6 +25,9 @@ const PAIRED_LINES: usize = 64 * 64;
 
 /// So many bytes are compared at most to find those pairs: each line is gone through once for each of the other side.
 const PAIRED_BYTES: usize = 4 << 20;
+
+/// Of a longer line (in bytes) no more counts for how lines are paired.
+const LONG_LINE: usize = 80;
 
 /// Lines that have less than this in common (in percent) are different lines, not one that was changed.
 const ALIKE: u32 = 50;
@@ -185,10 +190,25 @@ fn snap_tail(old: &str, new: &str, mut tail: usize) -> usize {
 }
 
 fn compare_lines(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &mut Vec<Change>) {
-    for (before, after) in line_hunks(&old[a.clone()], &new[b.clone()]) {
+    for (before, after) in anchored_hunks(&old[a.clone()], &new[b.clone()]) {
         let before = a.start + before.start..a.start + before.end;
-        compare_hunk(old, new, before, b.start + after.start..b.start + after.end, out);
+        let after = b.start + after.start..b.start + after.end;
+        if can_pair_all(&old[before.clone()], &new[after.clone()]) {
+            compare_hunk(old, new, before, after, out);
+            continue;
+        }
+        for (part, other) in line_hunks(&old[before.clone()], &new[after.clone()]) {
+            let part = before.start + part.start..before.start + part.end;
+            compare_hunk(old, new, part, after.start + other.start..after.start + other.end, out);
+        }
     }
+}
+
+/// Whether a hunk is small enough to compare each of its lines with each.
+fn can_pair_all(old: &str, new: &str) -> bool {
+    let (count_a, count_b) = (old.lines().count(), new.lines().count());
+    let compared = count_a.saturating_mul(new.len()).saturating_add(count_b.saturating_mul(old.len()));
+    count_a.saturating_mul(count_b) <= PAIRED_LINES && compared <= PAIRED_BYTES
 }
 
 /// Inside a hunk, lines that are alike are compared word by word; the others go or come as whole lines.
@@ -203,11 +223,15 @@ fn compare_hunk(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &mu
     let old_line = |index: usize| old_lines[index]..old_lines[index + 1];
     let new_line = |index: usize| new_lines[index]..new_lines[index + 1];
     let likeness = |i: usize, j: usize| alike(&old[old_line(i)], &new[new_line(j)]);
-    let compared = count_a.saturating_mul(b.len()).saturating_add(count_b.saturating_mul(a.len()));
-    let pairs = if count_a.saturating_mul(count_b) > PAIRED_LINES || compared > PAIRED_BYTES {
-        pair_ends(count_a, count_b, likeness)
+    let pairs = if can_pair_all(&old[a.clone()], &new[b.clone()]) {
+        // A long line that is in both weighs more than several blank ones.
+        let shorter = |i: usize, j: usize| old_line(i).len().min(new_line(j).len()).min(LONG_LINE) as u32;
+        pair_lines(count_a, count_b, |i, j| match likeness(i, j) {
+            likeness if likeness >= ALIKE => likeness * shorter(i, j),
+            _ => 0,
+        })
     } else {
-        pair_lines(count_a, count_b, likeness)
+        pair_ends(count_a, count_b, likeness)
     };
     let (mut at_a, mut at_b) = (0, 0);
     for (i, j) in pairs {
@@ -254,7 +278,7 @@ fn pair_ends(count_a: usize, count_b: usize, alike: impl Fn(usize, usize) -> u32
     heads.chain(alike_between).chain((0..tail).rev().map(from_end)).collect()
 }
 
-/// The pairs (ascending in both) whose likeness adds up to the most.
+/// The pairs (ascending in both) whose likeness adds up to the most; 0: not to be paired.
 fn pair_lines(count_a: usize, count_b: usize, alike: impl Fn(usize, usize) -> u32) -> Vec<(usize, usize)> {
     let width = count_b + 1;
     let mut likeness = vec![0u32; count_a * count_b];
@@ -263,14 +287,14 @@ fn pair_lines(count_a: usize, count_b: usize, alike: impl Fn(usize, usize) -> u3
         for j in (0..count_b).rev() {
             let here = alike(i, j);
             likeness[i * count_b + j] = here;
-            let paired = if here >= ALIKE { here + best[(i + 1) * width + j + 1] } else { 0 };
+            let paired = if here > 0 { here + best[(i + 1) * width + j + 1] } else { 0 };
             best[i * width + j] = paired.max(best[(i + 1) * width + j]).max(best[i * width + j + 1]);
         }
     }
     let (mut i, mut j, mut pairs) = (0, 0, Vec::new());
     while i < count_a && j < count_b {
         let here = likeness[i * count_b + j];
-        if here >= ALIKE && best[i * width + j] == here + best[(i + 1) * width + j + 1] {
+        if here > 0 && best[i * width + j] == here + best[(i + 1) * width + j + 1] {
             pairs.push((i, j));
             i += 1;
             j += 1;
@@ -443,6 +467,19 @@ mod tests {
         ];
         for (old, new, expected) in cases {
             assert_eq!(diff(old, new), expected, "{old:?} -> {new:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_not_lined_up_by_a_blank_one_beside_it() {
+        for (old, new, line) in [
+            ("\nby Ann, some\nlines\n\nend\n", " by Bob \nby Ann, some more\n\nend\n", "by Ann"),
+            ("\nby Ann, some\nlines\n\nend\n", "\nby Bob, some\n\nby Ann, some\n more \nend\n", "by Ann"),
+            ("{\n}\nreturn it;\n}\n", "}\nreturn it;\nmore;\n{\n}\n}\n", "return it;"),
+        ] {
+            let edits = diff(old, new);
+            assert!(edits.iter().all(|edit| !edit.insert.contains(line)), "{old:?} -> {new:?}: {edits:?}");
+            assert_eq!(apply_to_str(old, &edits), new);
         }
     }
 
