@@ -52,12 +52,13 @@ impl Signs {
                 _ => {}
             }
             // What somebody put in the place of words may have been changed again, as a whole.
-            let replaces_words =
-                || older.chars().skip(change.range.start).take(change.range.len()).any(char::is_alphanumeric);
-            let is_changed =
-                taken_back.iter().any(|edit| !edit.insert.is_empty() && reaches(edit, place, added))
-                    && sought < SOUGHT
-                    && replaces_words();
+            let mut is_changed = !change.range.is_empty()
+                && taken_back.iter().any(|edit| !edit.insert.is_empty() && reaches(edit, place, added));
+            if is_changed && sought < SOUGHT {
+                sought += 1;
+                let mut replaced = older.chars().skip(change.range.start).take(change.range.len());
+                is_changed = replaced.any(char::is_alphanumeric);
+            }
             let is_new = |piece: &str| save.contains(piece) && !older.contains(piece);
             let lines = change.insert.lines().map(str::trim).filter(|line| is_distinctive(line));
             let lines: Vec<&str> = lines.take(SOUGHT.saturating_sub(sought)).collect();
