@@ -1,7 +1,8 @@
 //! What somebody changed, from the text before and the text after.
 //!
-//! Trim what both ends share; compare the rest line by line (histogram diff, `imara-diff`), first only lines with words on
-//! them; inside each changed hunk compare words and single characters, under a budget. Edits begin and end where a person
+//! Trim what both ends share; line the rest up by lines with words on them that are in both (histogram diff,
+//! `imara-diff`); in what is between, compare each line with each, or, of too many, again by histogram; and in lines that are
+//! alike compare words and single characters, under a budget. Edits begin and end where a person
 //! would see a character begin and end (Unicode grapheme clusters).
 
 mod anchors;
@@ -14,6 +15,7 @@ use unicode_segmentation::GraphemeCursor;
 
 use crate::edit::Edit;
 use anchors::anchored_hunks;
+pub use anchors::is_distinctive;
 pub use rope::{Window, diff_text};
 
 /// A hunk with more bytes than this on either side is replaced as a whole line by line: comparing words in
@@ -28,6 +30,9 @@ const PAIRED_BYTES: usize = 4 << 20;
 
 /// Of a longer line (in bytes) no more counts for how lines are paired.
 const LONG_LINE: usize = 80;
+
+/// What a line that is in both texts counts for, where one that is as alike as can be counts 100.
+const EQUAL: u32 = 250;
 
 /// Lines that have less than this in common (in percent) are different lines, not one that was changed.
 const ALIKE: u32 = 50;
@@ -224,11 +229,14 @@ fn compare_hunk(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &mu
     let new_line = |index: usize| new_lines[index]..new_lines[index + 1];
     let likeness = |i: usize, j: usize| alike(&old[old_line(i)], &new[new_line(j)]);
     let pairs = if can_pair_all(&old[a.clone()], &new[b.clone()]) {
-        // A long line that is in both weighs more than several blank ones.
-        let shorter = |i: usize, j: usize| old_line(i).len().min(new_line(j).len()).min(LONG_LINE) as u32;
-        pair_lines(count_a, count_b, |i, j| match likeness(i, j) {
-            likeness if likeness >= ALIKE => likeness * shorter(i, j),
-            _ => 0,
+        // A line that is in both weighs more than two alike, and a long one more than several blank ones.
+        pair_lines(count_a, count_b, |i, j| {
+            let length = old_line(i).len().min(new_line(j).len()).min(LONG_LINE) as u32;
+            match likeness(i, j) {
+                _ if old[old_line(i)] == new[new_line(j)] => EQUAL * length,
+                likeness if likeness >= ALIKE => likeness * length,
+                _ => 0,
+            }
         })
     } else {
         pair_ends(count_a, count_b, likeness)
@@ -454,6 +462,8 @@ mod tests {
             ),
             // Lines that begin alike stay whole, whichever comes first.
             ("mk1\nmk2\n", "mk1\nmk0\nmk2\n", vec![Edit::insert(4, "mk0\n")]),
+            ("mk1\n", "mk12\nmk1\n", vec![Edit::insert(0, "mk12\n")]),
+            ("mk1\nmk2\n", "mk0\nmk1\n", vec![Edit::insert(0, "mk0\n"), Edit::delete(4..8)]),
             ("mkvim1\nend\n", "mkrsync2\nmkvim1\nend\n", vec![Edit::insert(0, "mkrsync2\n")]),
             ("mkvim1\nend\n", "mkrsync2\nend\n", vec![Edit { range: 0..7, insert: "mkrsync2\n".into() }]),
             (

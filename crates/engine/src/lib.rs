@@ -37,7 +37,7 @@ mod walker;
 
 pub use batch::{Change, EventBatch, EventRun, MergeError};
 pub use conflicts::{Conflict, Contender};
-pub use diff::{DiffCost, Window, diff, diff_cost, diff_text, line_hunks};
+pub use diff::{DiffCost, Window, diff, diff_cost, diff_text, is_distinctive, line_hunks};
 pub use displaced::Displaced;
 pub use document::{Applied, Document, Merged};
 pub use edit::{Composer, Edit, EditError, apply_to_str, byte_offset, check_batch};

@@ -7,81 +7,76 @@
 use imara_diff::{Algorithm, Diff, InternedInput, TokenSource};
 use std::ops::Range;
 
-use super::line_offsets;
-
 /// A line with fewer letters and digits may be anywhere.
 const DISTINCTIVE: usize = 6;
 
-/// Whether a line is hardly there by chance.
-fn is_distinctive(line: &str) -> bool {
+/// Whether a line or a word has so many letters and digits that it is hardly there by chance.
+pub fn is_distinctive(line: &str) -> bool {
     line.chars().filter(|c| c.is_alphanumeric()).take(DISTINCTIVE).count() == DISTINCTIVE
-}
-
-/// A line as it is compared: one without words is equal to no other.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Line<'a> {
-    text: &'a str,
-    /// Of a line without words: which it is.
-    only: Option<(Side, usize)>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Side {
-    Old,
-    New,
-}
-
-impl AsRef<[u8]> for Line<'_> {
-    fn as_ref(&self) -> &[u8] {
-        self.text.as_bytes()
-    }
-}
-
-/// The lines of a text.
-#[derive(Clone)]
-struct Lines<'a> {
-    lines: std::iter::Enumerate<std::str::SplitInclusive<'a, char>>,
-    side: Side,
-    count: u32,
-}
-
-impl<'a> Lines<'a> {
-    fn of(text: &'a str, side: Side) -> Lines<'a> {
-        Lines { lines: text.split_inclusive('\n').enumerate(), side, count: (text.len() / 32) as u32 }
-    }
-}
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = Line<'a>;
-
-    fn next(&mut self) -> Option<Line<'a>> {
-        let (number, text) = self.lines.next()?;
-        let only = (!is_distinctive(text)).then_some((self.side, number));
-        Some(Line { text, only })
-    }
-}
-
-impl<'a> TokenSource for Lines<'a> {
-    type Token = Line<'a>;
-    type Tokenizer = Lines<'a>;
-
-    fn tokenize(&self) -> Lines<'a> {
-        self.clone()
-    }
-
-    fn estimate_tokens(&self) -> u32 {
-        self.count
-    }
 }
 
 /// The hunks between lines with words on them that are in both texts: byte ranges of both, in order. What is equal in a
 /// hunk is still to be found.
 pub(super) fn anchored_hunks(old: &str, new: &str) -> Vec<(Range<usize>, Range<usize>)> {
-    let input = InternedInput::new(Lines::of(old, Side::Old), Lines::of(new, Side::New));
+    // Lines without words are left out, not made equal to none: each would end a run of common lines, and of those
+    // a text with a blank line after each paragraph would have as many as paragraphs.
+    let (old_lines, new_lines) = (Lines::of(old), Lines::of(new));
+    let input = InternedInput::new(&old_lines, &new_lines);
     let mut diff = Diff::compute(Algorithm::Histogram, &input);
     diff.postprocess_lines(&input);
-    let (old_lines, new_lines) = (line_offsets(old, 0), line_offsets(new, 0));
-    let bytes = |lines: &[usize], range: &Range<u32>| lines[range.start as usize]..lines[range.end as usize];
-    let hunks = diff.hunks().map(|hunk| (bytes(&old_lines, &hunk.before), bytes(&new_lines, &hunk.after)));
-    hunks.filter(|(before, after)| old[before.clone()] != new[after.clone()]).collect()
+    let (mut hunks, mut from) = (Vec::new(), (0, 0));
+    let mut add = |from: (usize, usize), to: (usize, usize)| {
+        if old.get(from.0..to.0) != new.get(from.1..to.1) {
+            hunks.push((from.0..to.0, from.1..to.1));
+        }
+    };
+    let (mut i, mut j) = (0, 0);
+    while i < old_lines.at.len() || j < new_lines.at.len() {
+        let (is_out, is_in) = (
+            i < old_lines.at.len() && diff.is_removed(i as u32),
+            j < new_lines.at.len() && diff.is_added(j as u32),
+        );
+        if is_out || is_in {
+            (i, j) = (i + usize::from(is_out), j + usize::from(is_in));
+            continue;
+        }
+        let (Some(before), Some(after)) = (old_lines.at.get(i), new_lines.at.get(j)) else { break };
+        add(from, (before.start, after.start));
+        (from, i, j) = ((before.end, after.end), i + 1, j + 1);
+    }
+    add(from, (old.len(), new.len()));
+    hunks
+}
+
+/// The lines of a text that have words on them.
+struct Lines<'a> {
+    text: &'a str,
+    /// Where they are, in bytes.
+    at: Vec<Range<usize>>,
+}
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Lines<'a> {
+        let mut end = 0;
+        let lines = text.split_inclusive('\n').map(|line| {
+            let start = end;
+            end += line.len();
+            (line, start..end)
+        });
+        Lines { text, at: lines.filter(|(line, _)| is_distinctive(line)).map(|(_, at)| at).collect() }
+    }
+}
+
+impl<'l> TokenSource for &'l Lines<'_> {
+    type Token = &'l str;
+    type Tokenizer = Box<dyn Iterator<Item = &'l str> + 'l>;
+
+    fn tokenize(&self) -> Self::Tokenizer {
+        let lines: &'l Lines<'_> = self;
+        Box::new(lines.at.iter().filter_map(|at| lines.text.get(at.clone())))
+    }
+
+    fn estimate_tokens(&self) -> u32 {
+        self.at.len() as u32
+    }
 }

@@ -261,7 +261,7 @@ impl DocumentTask {
             true => version.clone(),
             false => self.load().await?.enter_save(&hub, version, &edits, Pieces::new(), &meta)?,
         };
-        if whole.len() == bytes.len() && !text.is_empty() {
+        if whole.len() == bytes.len() && !text.is_empty() && !edits.is_empty() {
             // Whoever has the file open has seen only what was in it, and has that from nowhere else.
             self.file.candidates.push(Candidate::joined(version.clone(), hash, text.into()));
         }

@@ -221,7 +221,8 @@ fn may_be_known(save: &Save<'_>, index: usize, known: Option<usize>) -> bool {
 /// somebody may still have.
 fn is_upon(save: &Candidate, other: &Candidate) -> bool {
     let saves = save.maker == Maker::Other && other.maker == Maker::Other;
-    saves && !save.gap && save.base.is_none_or(|base| base == other.hash)
+    // Nobody who has the whole of it saves what a power cut left of it.
+    saves && !save.gap && save.part == other.part && save.base.is_none_or(|base| base == other.hash)
 }
 
 /// Whether a write of ours brought lines of which the save has none, and no save since had any: the removal of

@@ -5,10 +5,7 @@
 //! it has comes a second time, and the copy is taken out again. (Of replacements rule 14 keeps one copy already.)
 
 use std::collections::HashMap;
-use syncline_engine::Edit;
-
-/// A line or word with fewer letters and digits may well be put in by two who do not know of each other.
-const DISTINCTIVE: usize = 6;
+use syncline_engine::{Edit, is_distinctive};
 
 /// Pieces of text, each as often as it is there.
 pub type Pieces = HashMap<String, usize>;
@@ -80,11 +77,6 @@ pub fn copies(effect: &[Edit], mut pieces: Pieces) -> Vec<Edit> {
         }
     }
     out
-}
-
-/// Whether two people hardly write this on their own.
-pub(super) fn is_distinctive(text: &str) -> bool {
-    text.chars().filter(|c| c.is_alphanumeric()).take(DISTINCTIVE).count() == DISTINCTIVE
 }
 
 #[cfg(test)]

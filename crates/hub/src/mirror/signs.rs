@@ -1,26 +1,23 @@
 //! What of others' edits is in a save, and what is not: whether its maker knew of them.
 
+use std::collections::HashSet;
 use std::ops::Range;
-use syncline_engine::{Edit, diff};
-
-use super::known::is_distinctive;
-
-/// So many lines and words that were put in are looked for at most.
-const SOUGHT: usize = 64;
+use syncline_engine::{Edit, diff, is_distinctive};
 
 /// Two people do not write the same word of so many letters and digits in one place, where nobody wrote it before.
 const UNIQUE: usize = 12;
 
 /// What a save shows of whether its maker knew what was changed between two versions.
+///
+/// Where lines are alike all around, two comparisons of the same texts may line them up otherwise. So a line that was put
+/// in and that the older version has not is in the save if it is one of its lines, wherever it is lined up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Signs {
     /// So many changes stand in the save as they are after them, and not as before.
     known: usize,
     /// So many places are in the save as before the change, and not as after it.
     unknown: usize,
-    /// The save has a line, or the part of one, that was put in and that is nowhere in the older version. Whoever puts
-    /// in the same on their own, or takes out the same, leaves a text that can be lined up with either version; this
-    /// they can hardly have from elsewhere.
+    /// The save has something that was put in. (Two may well take out the same, each on their own.)
     has: bool,
     /// Something was put in of which the save has nothing.
     lacks: bool,
@@ -29,53 +26,42 @@ pub(super) struct Signs {
 impl Signs {
     /// Compares the change from `older` to `newest` with a save. `taken_back` is what the save changes in the newest text.
     pub fn read(older: &str, newest: &str, save: &str, taken_back: &[Edit]) -> Signs {
-        let own = diff(older, save);
-        let (mut signs, mut shift, mut sought) = (Signs::default(), 0isize, 0);
+        let (own, known) = (diff(older, save), Known::of(older, newest, save));
+        let (mut signs, mut shift) = (Signs::default(), 0isize);
+        let (mut old, mut passed) = (older.chars(), 0);
         for change in diff(older, newest) {
             let added = change.insert.chars().count();
             let place = change.range.start.saturating_add_signed(shift);
             shift += added as isize - change.range.len() as isize;
             // Who puts something in where others did, and has nothing at all of theirs, left it as it was before.
-            let (left, all) = left_of(&change.insert, place, taken_back);
-            let gone = left == 0;
+            let gone = !is_any_left(&change.insert, place, taken_back);
             let beside = |edit: &Edit| edit.range.is_empty() && change.range.is_empty() && gone;
             let as_before = !own.iter().any(|edit| touches(&edit.range, &change.range) && !beside(edit));
+            let reached = |edit: &&Edit| reaches(edit, place, added);
             let as_after = if added > 0 {
                 // Text put between leaves what was added as it is.
-                !taken_back.iter().any(|edit| reaches(edit, place, added))
+                !taken_back.iter().any(|edit| reached(&edit))
             } else {
                 !taken_back.iter().any(|edit| touches(&edit.range, &(place..place)))
             };
+            let lines = known.lines(place..place + added, taken_back);
+            let has_all = lines.lacks == 0 && lines.has > 0 && lines.has >= lines.unclear;
             match (as_before, as_after) {
+                _ if has_all => signs.known += 1,
                 (true, false) => signs.unknown += 1,
                 (false, true) => signs.known += 1,
                 _ => {}
             }
+            let words = change.insert.chars().any(char::is_alphanumeric);
+            signs.has |= lines.has > 0 || words && as_after && !as_before;
+            let replaced = old.by_ref().skip(change.range.start - passed).take(change.range.len());
+            let replaces_words = replaced.fold(false, |any, c| any || c.is_alphanumeric());
+            passed = change.range.end;
             // What somebody put in the place of words may have been changed again, as a whole.
-            let mut is_changed = !change.range.is_empty()
-                && taken_back.iter().any(|edit| !edit.insert.is_empty() && reaches(edit, place, added));
-            if is_changed && sought < SOUGHT {
-                sought += 1;
-                let mut replaced = older.chars().skip(change.range.start).take(change.range.len());
-                is_changed = replaced.any(char::is_alphanumeric);
-            }
-            let is_new = |piece: &str| save.contains(piece) && !older.contains(piece);
-            let lines = change.insert.lines().map(str::trim).filter(|line| is_distinctive(line));
-            let lines: Vec<&str> = lines.take(SOUGHT.saturating_sub(sought)).collect();
-            sought += lines.len();
-            signs.has |= lines.iter().any(|line| is_new(line));
-            if left < all && left * 2 > all && sought < SOUGHT {
-                // A line that was changed in the middle, or went in part.
-                signs.has |= words(&change.insert).filter(|word| word.chars().count() >= UNIQUE).any(is_new);
-            }
-            // Letters, and words that anybody uses, may be left by chance of a line that is not there; and one that is
-            // there may be lined up with another.
-            let is_there = |line: &&str| save.contains(line);
-            let is_missing = |line: &str| {
-                longest_word(line).is_some_and(|word| !save.contains(line) && !save.contains(word))
-            };
-            let nothing_left = gone && added > 0 && !lines.iter().any(is_there);
-            signs.lacks |= !is_changed && (nothing_left || lines.iter().any(|line| is_missing(line)));
+            let is_changed = replaces_words
+                && !as_before
+                && taken_back.iter().filter(reached).any(|edit| !edit.insert.is_empty());
+            signs.lacks |= (lines.lacks > 0 || words && gone && lines.has == 0) && !is_changed;
         }
         signs
     }
@@ -83,11 +69,7 @@ impl Signs {
     /// Whether the maker knew the changes; `None` where the save changed the same places itself, so that neither can be
     /// told.
     pub fn verdict(self) -> Option<bool> {
-        match self {
-            Signs { has: true, lacks: false, .. } => Some(true),
-            Signs { known, unknown, .. } if known == unknown => None,
-            Signs { known, unknown, .. } => Some(known > unknown),
-        }
+        (self.known != self.unknown).then_some(self.known > self.unknown)
     }
 
     /// The same of changes of which nobody is known to have read them.
@@ -99,14 +81,99 @@ impl Signs {
     }
 }
 
-/// The words of a text: letters and digits without a gap.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).take(SOUGHT)
+/// The lines and words by which texts are told apart, where they are not the same: what is new in one of them is not in
+/// what all have in common.
+struct Known<'a> {
+    /// The lines of the newest text, and where each begins, in scalars.
+    newest: Vec<(usize, &'a str)>,
+    old_lines: HashSet<&'a str>,
+    old_words: HashSet<&'a str>,
+    lines: HashSet<&'a str>,
+    words: HashSet<&'a str>,
 }
 
-/// The word by which a line can be told from others, if it has one.
-fn longest_word(line: &str) -> Option<&str> {
-    words(line).filter(|word| is_distinctive(word)).max_by_key(|word| word.len())
+/// Of the lines that a change put in, or put something into: how many the save has, how many it has nothing of, and of how
+/// many it may have something.
+#[derive(Default)]
+struct Found {
+    has: usize,
+    lacks: usize,
+    unclear: usize,
+}
+
+impl<'a> Known<'a> {
+    fn of(older: &'a str, newest: &'a str, save: &'a str) -> Known<'a> {
+        let (head, [old, new, saved]) = without_common_lines([older, newest, save]);
+        let mut at = head.chars().count();
+        let newest = new.split_inclusive('\n').map(|line| {
+            let start = at;
+            at += line.chars().count();
+            (start, line)
+        });
+        Known {
+            newest: newest.collect(),
+            old_lines: old.lines().map(str::trim).collect(),
+            old_words: words(old).collect(),
+            lines: saved.lines().map(str::trim).collect(),
+            words: words(saved).collect(),
+        }
+    }
+
+    /// Looks for the lines at these scalars of the newest text, which were put in. `taken_back`: what of them was taken out.
+    fn lines(&self, place: Range<usize>, taken_back: &[Edit]) -> Found {
+        let mut found = Found::default();
+        let first = self.newest.partition_point(|(start, _)| *start <= place.start).saturating_sub(1);
+        let touched = self.newest.iter().skip(first).take_while(|(start, _)| *start < place.end);
+        for &(start, line) in touched {
+            let trimmed = line.trim();
+            if !is_distinctive(trimmed) || self.old_lines.contains(trimmed) {
+                continue;
+            }
+            if self.lines.contains(trimmed) {
+                found.has += 1;
+                continue;
+            }
+            // What was put into this line, and what is left of that.
+            let skipped = place.start.saturating_sub(start);
+            let put_in: String =
+                line.chars().skip(skipped).take(place.end - start.max(place.start)).collect();
+            if put_in.is_empty() {
+                continue;
+            }
+            let (left, all) = left_of(&put_in, start + skipped, taken_back);
+            let new = || words(&put_in).filter(|word| !self.old_words.contains(word));
+            let mut unique = new().filter(|word| word.chars().count() >= UNIQUE);
+            // Letters, and words that anybody uses, may be left by chance of a line that is not there.
+            if left * 2 > all && unique.any(|word| self.words.contains(word)) {
+                found.has += 1;
+            } else if new().max_by_key(|word| word.len()).is_some_and(|word| !self.words.contains(word)) {
+                found.lacks += 1;
+            } else {
+                found.unclear += 1;
+            }
+        }
+        found
+    }
+}
+
+/// What three texts have in common at their beginning, and each without the lines that all begin and end with.
+fn without_common_lines<'a>(texts: [&'a str; 3]) -> (&'a str, [&'a str; 3]) {
+    let [a, b, c] = texts.map(str::as_bytes);
+    let is_end = |byte: &u8| *byte == b'\n';
+    let same = |((x, y), z): &((&u8, &u8), &u8)| x == y && y == z;
+    let head = a.iter().zip(b).zip(c).take_while(same).count();
+    let head = a.iter().take(head).rposition(is_end).map_or(0, |at| at + 1);
+    let rest = a.len().min(b.len()).min(c.len()) - head;
+    let tail = a.iter().rev().zip(b.iter().rev()).zip(c.iter().rev()).take(rest).take_while(same).count();
+    // From a line's beginning on.
+    let tail = a.iter().rev().take(tail).rposition(is_end).unwrap_or(0);
+    let middles = texts.map(|text| text.get(head..text.len() - tail).unwrap_or_default());
+    (texts[0].get(..head).unwrap_or_default(), middles)
+}
+
+/// The words of a text by which it can be told from others.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| is_distinctive(word))
 }
 
 /// Whether anything is left of a text that was put in at a place, where all this is taken out.

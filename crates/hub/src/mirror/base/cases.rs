@@ -348,3 +348,36 @@ fn what_a_save_that_raced_with_a_write_of_ours_took_out_is_taken_out_again() {
     let mine = "mkua000009hnfibb word\nby me\nfour\nfive\nmine, another line\nsix\n";
     assert_eq!(infer(&held, mine, |save| save.includes = apart), (2, true, Why::LeastChange));
 }
+
+#[test]
+fn what_two_may_both_have_put_in_does_not_take_back_what_else_somebody_did() {
+    let old = "import os\n\ntimeout = 30\nretries = 11\nrun()\n";
+    let theirs = "import os\nimport json\n\ntimeout = 60\nretries = 22\nrun()\n";
+    let mine = "import os\nimport json\n\ntimeout = 30\nretries = 11\nrun(json)\n";
+    for evidence in [Unread, Evidence::Unknown] {
+        let held = [(old, Other, Read), (theirs, Us, evidence)];
+        assert_eq!(infer(&held, mine, |_| {}).0, 0, "{evidence:?}");
+    }
+}
+
+#[test]
+fn who_has_the_beginning_of_what_came_has_not_seen_the_rest() {
+    let (old, lines) =
+        ("one\ntwo\n", |count: usize| (0..count).map(|n| format!("line {n} by B\n")).collect::<String>());
+    let theirs = format!("one\n{}two\n", lines(200));
+    let mine = format!("one\n{}two\n", lines(65));
+    let held = [(old, Other, Read), (theirs.as_str(), Us, Unread)];
+    assert_eq!(infer(&held, &mine, |_| {}).0, 0);
+    let (old, mine) = ("meeting notes\nend\n", "meeting notes\nBob will bring cake\nend\nmine\n");
+    let theirs =
+        "meeting notes\nBob will bring cake\nthe next meeting is on Monday at ten in the small room\nend\n";
+    let held = [(old, Other, Read), (theirs, Us, Evidence::Unknown)];
+    assert_eq!(infer(&held, mine, |_| {}).0, 0);
+}
+
+#[test]
+fn who_has_two_of_three_changes_took_the_third_out() {
+    let (old, theirs) = ("colour = red\nsize = 3\nend\n", "colour = blue\nsize = 4\nDebug print here\nend\n");
+    let held = [(old, AFTER_A_KILL[0].0, AFTER_A_KILL[0].1), (theirs, AFTER_A_KILL[1].0, AFTER_A_KILL[1].1)];
+    assert_eq!(infer(&held, "colour = blue\nsize = 4\nend\n", |_| {}).0, 1);
+}
