@@ -55,7 +55,8 @@ impl Signs {
             let words = change.insert.chars().any(char::is_alphanumeric);
             signs.has |= lines.has > 0 || words && as_after && !as_before;
             let replaced = old.by_ref().skip(change.range.start - passed).take(change.range.len());
-            let replaces_words = replaced.fold(false, |any, c| any || c.is_alphanumeric());
+            // All of it is passed, whatever its first letter.
+            let replaces_words = replaced.filter(|c| c.is_alphanumeric()).count() > 0;
             passed = change.range.end;
             // What somebody put in the place of words may have been changed again, as a whole.
             let is_changed = replaces_words
@@ -157,7 +158,7 @@ impl<'a> Known<'a> {
 }
 
 /// What three texts have in common at their beginning, and each without the lines that all begin and end with.
-fn without_common_lines<'a>(texts: [&'a str; 3]) -> (&'a str, [&'a str; 3]) {
+fn without_common_lines(texts: [&str; 3]) -> (&str, [&str; 3]) {
     let [a, b, c] = texts.map(str::as_bytes);
     let is_end = |byte: &u8| *byte == b'\n';
     let same = |((x, y), z): &((&u8, &u8), &u8)| x == y && y == z;
