@@ -374,14 +374,15 @@ fn fill(root: &Path, files: usize) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Waits until the hubs use no more processor time for a second.
+/// Waits until the hubs have used hardly any processor time for some seconds: what came with a join is put away a few
+/// seconds after it, all at once.
 fn become_idle(pair: &Pair) -> Fallible<()> {
     let deadline = Instant::now() + CALM;
     let mut used = pair.cpu_seconds()?;
     while Instant::now() < deadline {
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(Duration::from_secs(5));
         let now = pair.cpu_seconds()?;
-        if now - used < 0.005 {
+        if now - used < 0.010 {
             return Ok(());
         }
         used = now;
