@@ -44,7 +44,7 @@ def diffsync(run):
         scene.start()
         ready = scene.hubs[0].event("diffsync", 20)
         port = int(ready["diffsync"].rsplit(":", 1)[1])
-        # Not dialed twice: while the hub believes in the first connection, it keeps the session from the second.
+        # Not dialed twice: the newer connection takes the session over, and that may be the twin nobody listens to.
         chaos = Chaos(port, f"{run.seed}-diffsync", ways=("cut",), twice=0)
         typists = [Typist(scene, chaos.port, ready["token"], number, words) for number in range(3)]
         others = [threading.Thread(target=job, args=(scene, words), daemon=True) for job in (save_here, save_there)]

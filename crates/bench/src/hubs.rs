@@ -19,6 +19,7 @@ use crate::Fallible;
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How long a hub may take to end by itself.
 const LEAVE: Duration = Duration::from_secs(5);
+
 /// A running `syncline`.
 pub struct Hub {
     child: Child,

@@ -78,7 +78,7 @@ impl<M: Medium> OnMedium<M> {
     pub(crate) fn clear_files_ahead(&self, only: Option<&str>) -> Result<(), DiskError> {
         let failed = |e: Errno| DiskError::Io {
             doing: "clearing",
-            path: format!("{STATE_DIR}/{AHEAD}"),
+            path: self.medium.state_path(AHEAD),
             source: e.into(),
         };
         let dir = match self.medium.state_dir(AHEAD, false) {

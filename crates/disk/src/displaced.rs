@@ -37,6 +37,11 @@ impl<M: Medium> OnMedium<M> {
         }
     }
 
+    fn displaced_fault(&self, doing: &'static str, id: &DisplacedId, errno: Errno) -> DiskError {
+        let path = format!("{}/{id}", self.medium.state_path(DISPLACED));
+        DiskError::Io { doing, path, source: errno.into() }
+    }
+
     fn strays(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<DisplacedId, Option<RelPath>>> {
         self.strays.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -51,7 +56,7 @@ impl<M: Medium> OnMedium<M> {
         match dir {
             Ok(dir) => Ok(Some((dir, name))),
             Err(Errno::NOENT) => Ok(None),
-            Err(e) => Err(displaced_fault("opening the directory of", id, e)),
+            Err(e) => Err(self.displaced_fault("opening the directory of", id, e)),
         }
     }
 
@@ -61,9 +66,9 @@ impl<M: Medium> OnMedium<M> {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(Settled::Missing),
             Err(Errno::AGAIN) => return Ok(Settled::StillOpen),
-            Err(e) => return Err(displaced_fault("opening", id, e)),
+            Err(e) => return Err(self.displaced_fault("opening", id, e)),
         };
-        let failed = |e| displaced_fault("reading", id, e);
+        let failed = |e| self.displaced_fault("reading", id, e);
         let lease = match self.medium.lease(&file) {
             Ok(None) => return Ok(Settled::StillOpen),
             Ok(lease) => lease,
@@ -95,7 +100,7 @@ impl<M: Medium> OnMedium<M> {
         if let Some((dir, name)) = self.place_of(id)? {
             match self.medium.unlink(&dir, &name) {
                 Ok(()) | Err(Errno::NOENT) => {}
-                Err(e) => return Err(displaced_fault("removing", id, e)),
+                Err(e) => return Err(self.displaced_fault("removing", id, e)),
             }
         }
         self.strays().remove(id);
@@ -106,7 +111,7 @@ impl<M: Medium> OnMedium<M> {
         let mut ids: Vec<_> = self.strays().keys().cloned().collect();
         let failed = |e: Errno| DiskError::Io {
             doing: "listing",
-            path: format!("{STATE_DIR}/displaced"),
+            path: self.medium.state_path(DISPLACED),
             source: e.into(),
         };
         match self.medium.state_dir(DISPLACED, false) {
@@ -183,8 +188,4 @@ impl<M: Medium> OnMedium<M> {
             Err(e) => Err(fault("removing", path, e)),
         }
     }
-}
-
-fn displaced_fault(doing: &'static str, id: &DisplacedId, errno: Errno) -> DiskError {
-    DiskError::Io { doing, path: format!("{STATE_DIR}/displaced/{id}"), source: errno.into() }
 }

@@ -37,7 +37,7 @@ pub struct RealOptions {
     pub watches: Option<usize>,
     /// How often what cannot be watched is looked at. 2 s unless told.
     pub poll: std::time::Duration,
-    /// Where, below the root, what is not the users' lies: displaced files, and those that are written ahead. Of several
+    /// The directory, a path from the root, where what is not the users' lies: displaced files, and those that are written ahead. Of several
     /// hubs on one directory each has its own: at its start a hub takes what it finds there for what was left of it.
     /// [`STATE_DIR`] unless told.
     pub state: PathBuf,
@@ -179,6 +179,10 @@ impl Medium for Kernel {
 
     fn state_dir(&self, name: &str, create: bool) -> Result<OwnedFd, Errno> {
         self.beneath.state_dir(name, create)
+    }
+
+    fn state_path(&self, name: &str) -> String {
+        self.beneath.state_path(name)
     }
 
     fn make_dir(&self, dir: &OwnedFd, name: &str) -> Result<(), Errno> {

@@ -46,6 +46,8 @@ pub trait Medium: Send + std::marker::Sync + 'static {
     fn open_dir(&self, dir: Option<&RelPath>) -> Result<Self::Dir, Errno>;
     /// Opens a directory of our own inside `.syncline`, making it if asked.
     fn state_dir(&self, name: &str, create: bool) -> Result<Self::Dir, Errno>;
+    /// Where that directory is, from the root, for what people are told.
+    fn state_path(&self, name: &str) -> String;
     /// Makes a directory (0o777 less the umask).
     fn make_dir(&self, dir: &Self::Dir, name: &str) -> Result<(), Errno>;
     /// Removes an empty directory.

@@ -232,8 +232,10 @@ fn compare_hunk(old: &str, new: &str, a: Range<usize>, b: Range<usize>, out: &mu
         // A line that is in both weighs more than two alike, and a long one more than several blank ones.
         pair_lines(count_a, count_b, |i, j| {
             let length = old_line(i).len().min(new_line(j).len()).min(LONG_LINE) as u32;
+            if old[old_line(i)] == new[new_line(j)] {
+                return EQUAL * length;
+            }
             match likeness(i, j) {
-                _ if old[old_line(i)] == new[new_line(j)] => EQUAL * length,
                 likeness if likeness >= ALIKE => likeness * length,
                 _ => 0,
             }

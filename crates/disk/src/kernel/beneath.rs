@@ -93,6 +93,11 @@ impl Beneath {
         current.ok_or(Errno::NOENT)
     }
 
+    /// Where a directory of our own is, from the root, for what people are told.
+    pub(crate) fn state_path(&self, name: &str) -> String {
+        self.state.join(name).display().to_string()
+    }
+
     /// Opens a directory inside that of our own state, making both if asked.
     pub(crate) fn state_dir(&self, name: &str, create: bool) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -187,6 +187,10 @@ impl Medium for Memory {
         Ok(MemoryDir { inode, path: dir.cloned(), hidden: false, epoch: state.epoch })
     }
 
+    fn state_path(&self, name: &str) -> String {
+        format!("{STATE_DIR}/{name}")
+    }
+
     fn state_dir(&self, name: &str, create: bool) -> Result<MemoryDir, Errno> {
         let mut state = self.enter()?;
         let mut at = ROOT;

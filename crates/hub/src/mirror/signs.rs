@@ -26,7 +26,7 @@ pub(super) struct Signs {
 impl Signs {
     /// Compares the change from `older` to `newest` with a save. `taken_back` is what the save changes in the newest text.
     pub fn read(older: &str, newest: &str, save: &str, taken_back: &[Edit]) -> Signs {
-        let (own, known) = (diff(older, save), Known::of(older, newest, save));
+        let (own, wording) = (diff(older, save), Wording::of(older, newest, save));
         let (mut signs, mut shift) = (Signs::default(), 0isize);
         let (mut old, mut passed) = (older.chars(), 0);
         for change in diff(older, newest) {
@@ -37,14 +37,14 @@ impl Signs {
             let gone = !is_any_left(&change.insert, place, taken_back);
             let beside = |edit: &Edit| edit.range.is_empty() && change.range.is_empty() && gone;
             let as_before = !own.iter().any(|edit| touches(&edit.range, &change.range) && !beside(edit));
-            let reached = |edit: &&Edit| reaches(edit, place, added);
+            let is_reached = |edit: &Edit| reaches(edit, place, added);
             let as_after = if added > 0 {
                 // Text put between leaves what was added as it is.
-                !taken_back.iter().any(|edit| reached(&edit))
+                !taken_back.iter().any(is_reached)
             } else {
                 !taken_back.iter().any(|edit| touches(&edit.range, &(place..place)))
             };
-            let lines = known.lines(place..place + added, taken_back);
+            let lines = wording.lines(place..place + added, taken_back);
             let has_all = lines.lacks == 0 && lines.has > 0 && lines.has >= lines.unclear;
             match (as_before, as_after) {
                 _ if has_all => signs.known += 1,
@@ -61,7 +61,7 @@ impl Signs {
             // What somebody put in the place of words may have been changed again, as a whole.
             let is_changed = replaces_words
                 && !as_before
-                && taken_back.iter().filter(reached).any(|edit| !edit.insert.is_empty());
+                && taken_back.iter().any(|edit| is_reached(edit) && !edit.insert.is_empty());
             signs.lacks |= (lines.lacks > 0 || words && gone && lines.has == 0) && !is_changed;
         }
         signs
@@ -82,9 +82,9 @@ impl Signs {
     }
 }
 
-/// The lines and words by which texts are told apart, where they are not the same: what is new in one of them is not in
-/// what all have in common.
-struct Known<'a> {
+/// The lines and words by which three texts are told apart, where they are not the same: what is new in one of them is not
+/// in what all have in common.
+struct Wording<'a> {
     /// The lines of the newest text, and where each begins, in scalars.
     newest: Vec<(usize, &'a str)>,
     old_lines: HashSet<&'a str>,
@@ -102,8 +102,8 @@ struct Found {
     unclear: usize,
 }
 
-impl<'a> Known<'a> {
-    fn of(older: &'a str, newest: &'a str, save: &'a str) -> Known<'a> {
+impl<'a> Wording<'a> {
+    fn of(older: &'a str, newest: &'a str, save: &'a str) -> Wording<'a> {
         let (head, [old, new, saved]) = without_common_lines([older, newest, save]);
         let mut at = head.chars().count();
         let newest = new.split_inclusive('\n').map(|line| {
@@ -111,7 +111,7 @@ impl<'a> Known<'a> {
             at += line.chars().count();
             (start, line)
         });
-        Known {
+        Wording {
             newest: newest.collect(),
             old_lines: old.lines().map(str::trim).collect(),
             old_words: words(old).collect(),
@@ -186,7 +186,9 @@ pub(super) fn is_any_left(inserted: &str, place: usize, taken_out: &[Edit]) -> b
 /// had; of a text that has none, how much of anything. Blanks and brackets may be somebody else's.
 fn left_of(inserted: &str, place: usize, taken_out: &[Edit]) -> (usize, usize) {
     let has_words = inserted.chars().any(char::is_alphanumeric);
-    let mut taken = taken_out.iter().peekable();
+    // In the order of the text: what ends before the place is passed at once.
+    let first = taken_out.partition_point(|edit| edit.range.end <= place);
+    let mut taken = taken_out.iter().skip(first).peekable();
     let (mut left, mut all) = (0, 0);
     for (index, c) in inserted.chars().enumerate() {
         let at = place + index;

@@ -246,7 +246,9 @@ fn stale_over_a_fresh_save_by_another_program() {
 }
 
 /// What nobody is known to have read, for the program was killed.
-const AFTER_A_KILL: [(Maker, Evidence); 2] = [(Other, Read), (Us, Evidence::Unknown)];
+fn after_a_kill<'a>(old: &'a str, theirs: &'a str) -> [(&'a str, Maker, Evidence); 2] {
+    [(old, Other, Read), (theirs, Us, Evidence::Unknown)]
+}
 
 #[test]
 fn lines_alike_all_around_do_not_hide_whose_lines_a_save_has() {
@@ -254,10 +256,7 @@ fn lines_alike_all_around_do_not_hide_whose_lines_a_save_has() {
     let old = format!("{}{}filler 6\n{}end\n", line("mark1"), line("mark2"), line("mark3"));
     let theirs =
         format!("{}{}filler 6\n{}{}end\n", line("mark1"), line("mark2"), line("mark3"), line("mark4"));
-    let held = [
-        (old.as_str(), AFTER_A_KILL[0].0, AFTER_A_KILL[0].1),
-        (theirs.as_str(), AFTER_A_KILL[1].0, AFTER_A_KILL[1].1),
-    ];
+    let held = after_a_kill(&old, &theirs);
     for mine in ["mark5 word word\n\n".to_owned(), line("mark5")] {
         let text = theirs
             .replace("filler 6\n", "")
@@ -270,7 +269,7 @@ fn lines_alike_all_around_do_not_hide_whose_lines_a_save_has() {
 fn who_takes_out_the_same_line_has_not_therefore_seen_what_came_with_that() {
     let old = "one\nlines at once\n\nlines at once\nfiller 7\nend\n";
     let theirs = "one\n\nlines  by another at once\nfiller 7\nend\n";
-    let held = [(old, AFTER_A_KILL[0].0, AFTER_A_KILL[0].1), (theirs, AFTER_A_KILL[1].0, AFTER_A_KILL[1].1)];
+    let held = after_a_kill(old, theirs);
     assert_eq!(infer(&held, "one\n\nlines at once\nmine, a line\nend\n", |_| {}), (0, true, Why::Stale));
 }
 
@@ -278,7 +277,7 @@ fn who_takes_out_the_same_line_has_not_therefore_seen_what_came_with_that() {
 fn letters_alike_by_chance_are_nothing_of_what_somebody_put_in() {
     let (old, theirs) =
         ("one\n\nmark0001abcdef several\nfour\n", "one\n mark0018xfyugo \nmark0001abcdef several\nfour\n");
-    let held = [(old, AFTER_A_KILL[0].0, AFTER_A_KILL[0].1), (theirs, AFTER_A_KILL[1].0, AFTER_A_KILL[1].1)];
+    let held = after_a_kill(old, theirs);
     let mine = "one\nmark0024xgyuho several\nlines at once\n\n\nmark0001abcdef several\nfour\n";
     assert_eq!(infer(&held, mine, |_| {}), (0, true, Why::Stale));
 }
@@ -287,14 +286,14 @@ fn letters_alike_by_chance_are_nothing_of_what_somebody_put_in() {
 fn who_takes_out_a_line_that_somebody_replaced_has_not_therefore_seen_what_stands_there() {
     let (old, theirs) =
         ("one\nfiller 3\nthree\nfiller 5\nfour\n", "one\nby another\nthree\nfiller 5\nfour\n");
-    let held = [(old, AFTER_A_KILL[0].0, AFTER_A_KILL[0].1), (theirs, AFTER_A_KILL[1].0, AFTER_A_KILL[1].1)];
+    let held = after_a_kill(old, theirs);
     assert_eq!(infer(&held, "one\nthree\nfour\nmine, a line\n", |_| {}), (0, true, Why::Stale));
 }
 
 #[test]
 fn a_line_of_somebody_elses_that_was_changed_inside_is_theirs_by_a_word_that_nobody_else_has() {
     let (old, theirs) = ("one\ntwo\nfour\n", "one\nmkub000039rdeckr several\nlines at once\n\ntwo\nfour\n");
-    let held = [(old, AFTER_A_KILL[0].0, AFTER_A_KILL[0].1), (theirs, AFTER_A_KILL[1].0, AFTER_A_KILL[1].1)];
+    let held = after_a_kill(old, theirs);
     let mine = "one\nmkub000039rdeckr  mine several\n\ntwo\nmine, a line\nfour\n";
     assert_eq!(infer(&held, mine, |_| {}), (1, true, Why::LeastChange));
 }
@@ -305,7 +304,7 @@ fn words_that_anybody_uses_are_nothing_of_what_somebody_put_in() {
         "filler 0\nfiller 1\nfiller 2\n",
         "filler 0\nmkuc000002lufvkx several\nlines at once\n\nfiller 1\nfiller 2\n",
     );
-    let held = [(old, AFTER_A_KILL[0].0, AFTER_A_KILL[0].1), (theirs, AFTER_A_KILL[1].0, AFTER_A_KILL[1].1)];
+    let held = after_a_kill(old, theirs);
     let mine = "mkub000003buycam word\nmkub000006cleufs several\nlines at once\n\nfiller 2\n";
     assert_eq!(infer(&held, mine, |_| {}), (0, true, Why::Stale));
 }
@@ -332,7 +331,7 @@ fn two_who_write_into_one_empty_line_without_seeing_each_other() {
         "one\nmkua000015lckqaa several\n\nfour\n",
         "one\nmkua000015lckqaa several\n mkua000017rcrlsr \nfour\n",
     );
-    let held = [(old, AFTER_A_KILL[0].0, AFTER_A_KILL[0].1), (theirs, AFTER_A_KILL[1].0, AFTER_A_KILL[1].1)];
+    let held = after_a_kill(old, theirs);
     let mine = "one\nmkua000015lckqaa several\n mkuc000022cqzgro \nmine, a line\nfour\n";
     assert_eq!(infer(&held, mine, |_| {}), (0, true, Why::Stale));
 }
@@ -378,6 +377,6 @@ fn who_has_the_beginning_of_what_came_has_not_seen_the_rest() {
 #[test]
 fn who_has_two_of_three_changes_took_the_third_out() {
     let (old, theirs) = ("colour = red\nsize = 3\nend\n", "colour = blue\nsize = 4\nDebug print here\nend\n");
-    let held = [(old, AFTER_A_KILL[0].0, AFTER_A_KILL[0].1), (theirs, AFTER_A_KILL[1].0, AFTER_A_KILL[1].1)];
+    let held = after_a_kill(old, theirs);
     assert_eq!(infer(&held, "colour = blue\nsize = 4\nend\n", |_| {}).0, 1);
 }
