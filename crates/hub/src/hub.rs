@@ -111,6 +111,9 @@ pub(crate) struct Inner {
     journal: Journal,
     recording: Recording,
     reader: Mutex<Box<dyn LogReader>>,
+    /// Whose turn it is to read: who waits is a task and not a thread, of which a thousand clients that come at once would
+    /// take hundreds.
+    reading: tokio::sync::Semaphore,
     random: Mutex<fastrand::Rng>,
     clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// Only what is durable: the folder's task merges into it after the commit (docs/decisions/0005).
@@ -291,6 +294,7 @@ impl Hub {
             journal,
             recording: Recording::default(),
             reader: Mutex::new(reader),
+            reading: tokio::sync::Semaphore::new(1),
             random: Mutex::new(random),
             clock,
             published: RwLock::new(catalogue.clone()),
@@ -512,6 +516,11 @@ impl Hub {
         read: impl FnOnce(&dyn LogReader) -> Result<T, HubError> + Send + 'static,
     ) -> Result<T, HubError> {
         let hub = self.clone();
+        let _turn = match self.0.workers {
+            Workers::Threads => Some(self.0.reading.acquire().await.map_err(|_| HubError::Closed)?),
+            // There it takes no thread.
+            Workers::Simulated(_) => None,
+        };
         self.0.workers.run(move || read(lock(&hub.0.reader).as_ref())).await?
     }
 

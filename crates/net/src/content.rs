@@ -29,7 +29,7 @@ struct Driver<'a> {
     closing: Option<Option<ProtocolError>>,
 }
 
-/// Runs a connection to its end.
+/// Runs a connection to its end. What happens seldom is in a box of its own, as in [`crate::diffsync::run`].
 pub(crate) async fn run(
     stranger: Stranger,
     session: Session,
@@ -48,9 +48,9 @@ pub(crate) async fn run(
         todo: VecDeque::new(),
         closing: None,
     };
-    let Some(stranger) = driver.greet(stranger, shutdown.clone()).await else { return };
+    let Some(stranger) = Box::pin(driver.greet(stranger, shutdown.clone())).await else { return };
     place.let_in();
-    if let Ok((incoming, writer)) = stranger.let_in(limits::MAX_CONTENT_MESSAGE).await {
+    if let Ok((incoming, writer)) = Box::pin(stranger.let_in(limits::MAX_CONTENT_MESSAGE)).await {
         driver.talk(incoming, writer, shutdown).await;
     }
 }
@@ -99,14 +99,14 @@ impl Driver<'_> {
             // One after the other, and meanwhile nothing is read: a client that is faster than the journal
             // waits in its own buffer. What was said before still leaves: the writer is a task.
             while let Some(output) = self.todo.pop_front() {
-                if let Some(input) = self.perform(output).await {
+                if let Some(input) = Box::pin(self.perform(output)).await {
                     self.handle(input);
                 }
             }
             if self.outbox.is_empty()
                 && let Some(error) = self.closing.take()
             {
-                return writer.close(error).await;
+                return Box::pin(writer.close(error)).await;
             }
             if self.outbox.is_empty() && told < queued && *writer.written.borrow() == queued {
                 told = queued;

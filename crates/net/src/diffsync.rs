@@ -105,6 +105,9 @@ enum End {
 }
 
 /// Runs a connection to its end, and leaves its sessions to whoever comes back.
+///
+/// What happens once in a connection's life, or seldom, is in a box of its own: it takes no room while the connection
+/// stands and is idle.
 pub(crate) async fn run(
     wire: Wire,
     hub: Hub,
@@ -124,10 +127,10 @@ pub(crate) async fn run(
     let end = driver.talk(&mut wire, place, shutdown).await;
     // First the sessions: the client may be dialing again already.
     for session in std::mem::take(&mut driver.sessions) {
-        session.leave().await;
+        Box::pin(session.leave()).await;
     }
     if let (End::Close(error), Some(wire)) = (end, wire) {
-        wire.close(error).await;
+        Box::pin(wire.close(error)).await;
     }
 }
 
@@ -149,7 +152,7 @@ impl Driver<'_> {
                 stranger = false;
                 place.let_in();
                 let Some(wire) = carrier.take() else { return End::Gone };
-                match wire.let_in().await {
+                match Box::pin(wire.let_in()).await {
                     Ok(wire) => *carrier = Some(wire),
                     Err(_) => return End::Gone,
                 }
@@ -167,7 +170,7 @@ impl Driver<'_> {
                     },
                     Output::Close(error) => return End::Close(error),
                     output => {
-                        if let Some(input) = self.perform(output).await {
+                        if let Some(input) = Box::pin(self.perform(output)).await {
                             self.handle(input);
                         }
                     }
@@ -233,7 +236,6 @@ impl Driver<'_> {
                 let party = DiffParty { session, identity: self.pass.identity(), name };
                 let hub = self.hub.clone();
                 let opened = tokio::select! {
-                    // In a box: what is needed only to open takes no room while the connection stands.
                     opened = Box::pin(hub.open_diff(doc.as_deref(), party)) => opened,
                     // Two connections may want each other's sessions: neither may wait for ever.
                     () = taken_over(&mut self.sessions) => return Some(Input::Stop),
@@ -272,7 +274,7 @@ impl Driver<'_> {
                 Err(refused) => Err(refused),
             })),
             Output::History(index) => Some(Input::History(match self.allowed(index, Verb::Read) {
-                Ok(session) => session.history().await.map_err(|error| refusal(&error)),
+                Ok(session) => Box::pin(session.history()).await.map_err(|error| refusal(&error)),
                 Err(refused) => Err(refused),
             })),
             Output::Send(_) | Output::Close(_) => None,

@@ -6,9 +6,13 @@
 //! if the old one has read nothing that belongs to the new one. So before the hello the gate is *narrow* and
 //! hands over one byte at a time (from its own buffer): nothing is ever read beyond the message in hand.
 //!
+//! It reads much at once whatever room is offered, so that the WebSocket above it needs little, and it keeps a
+//! buffer only while something is in it: an idle connection has none.
+//!
 //! And a message that never ends (fragments without payload, for ever) is ended by the allowance.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +20,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-const BUFFER: usize = 4 << 10;
+/// Read at once.
+const CHUNK: usize = 16 << 10;
 
 /// What is known of a gate from outside.
 #[derive(Debug)]
@@ -43,9 +48,9 @@ impl Meter {
 #[derive(Debug)]
 pub(crate) struct Gate<S> {
     stream: S,
-    buffer: Box<[u8]>,
+    /// What was read and not yet taken, from `start` on; no room at all if that is nothing.
+    buffer: Vec<u8>,
     start: usize,
-    end: usize,
     narrow: bool,
     meter: Arc<Meter>,
 }
@@ -54,8 +59,7 @@ impl<S> Gate<S> {
     /// A wide gate through which so many bytes may come.
     pub fn new(stream: S, allowance: u64) -> Gate<S> {
         let meter = Meter { allowance: AtomicU64::new(allowance), read: AtomicU64::new(0) };
-        let buffer = vec![0; BUFFER].into_boxed_slice();
-        Gate { stream, buffer, start: 0, end: 0, narrow: false, meter: Arc::new(meter) }
+        Gate { stream, buffer: Vec::new(), start: 0, narrow: false, meter: Arc::new(meter) }
     }
 
     pub fn meter(&self) -> Arc<Meter> {
@@ -69,33 +73,36 @@ impl<S> Gate<S> {
 
     /// What was read and not taken yet.
     pub fn buffered(&self) -> &[u8] {
-        self.buffer.get(self.start..self.end).unwrap_or_default()
+        self.buffer.get(self.start..).unwrap_or_default()
     }
 
     /// Takes so many of the buffered bytes.
     pub fn consume(&mut self, count: usize) {
-        self.start = self.start.saturating_add(count).min(self.end);
+        self.start = self.start.saturating_add(count);
+        if self.start >= self.buffer.len() {
+            (self.buffer, self.start) = (Vec::new(), 0);
+        }
     }
 }
 
 impl<S: AsyncRead + Unpin> Gate<S> {
     /// Reads something if nothing is buffered. At the end of the stream nothing stays buffered.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.start < self.end {
+        if !self.buffered().is_empty() {
             return Poll::Ready(Ok(()));
         }
         let allowance = self.meter.allowance.load(Ordering::Relaxed);
         if allowance == 0 {
             return Poll::Ready(Err(too_much()));
         }
-        let most = usize::try_from(allowance).unwrap_or(BUFFER).min(BUFFER);
-        let Some(room) = self.buffer.get_mut(..most) else { return Poll::Ready(Err(too_much())) };
-        let mut room = ReadBuf::new(room);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room))?;
-        let count = room.filled().len();
-        (self.start, self.end) = (0, count);
-        self.meter.allowance.fetch_sub(count as u64, Ordering::Relaxed);
-        self.meter.read.fetch_add(count as u64, Ordering::Relaxed);
+        let mut chunk = [MaybeUninit::uninit(); CHUNK];
+        let most = usize::try_from(allowance).unwrap_or(CHUNK).min(CHUNK);
+        let mut chunk = ReadBuf::uninit(chunk.get_mut(..most).unwrap_or_default());
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk))?;
+        (self.buffer, self.start) = (chunk.filled().to_vec(), 0);
+        let count = chunk.filled().len() as u64;
+        self.meter.allowance.fetch_sub(count, Ordering::Relaxed);
+        self.meter.read.fetch_add(count, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }

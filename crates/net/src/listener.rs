@@ -169,7 +169,7 @@ impl Server {
     }
 
     async fn lines(mut self, stream: TcpStream, mut place: Place) {
-        let Some(stream) = self.secured(stream).await else { return };
+        let Some(stream) = Box::pin(self.secured(stream)).await else { return };
         let wire = Wire::Lines(Lines::new(stream, limits::MAX_BEFORE_HELLO));
         let pass = Pass::new(&self.entrance.access, Channel::Diffsync);
         pass.guard(Box::pin(diffsync::run(wire, self.hub, &pass, &mut place, self.shutdown))).await;
