@@ -15,6 +15,7 @@ from .content_client import upload
 from .editors import by_rename, in_place, with_line
 from .hubs import Failure
 from .scene import Scene
+from .screen import Screen
 from .trees import content, holds
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +84,7 @@ def diffsync(run):
             typist.join(30)
         chaos.close()
         once(scene, ready)
+        at_a_terminal(scene, port, ready["token"])
         return (f"{scene.ledger.total()} lines by 3 diff-sync clients, a terminal, a content client and saves on both "
                 f"sides, {chaos.cuts} cuts and 2 kills of the hub: all there, once, everywhere")
 
@@ -158,4 +160,29 @@ def once(scene, ready):
     if ran.returncode != 0 or marker.encode() not in ran.stdout:
         raise Failure(f"the example ended with {ran.returncode}: {ran.stderr.decode()[-500:]}")
     scene.ledger.wrote(NAME, marker)
+    scene.converge()
+
+
+def at_a_terminal(scene, port, token):
+    """Many commands pasted at once into `syncline connect`: it carries out each of them. Then the hub is stopped and
+    comes back, and the talk goes on where it was."""
+    markers = [scene.ledger.mark("paste") for _ in range(8)]
+    command = [scene.run.binary, "connect", f"127.0.0.1:{port}", NAME, "--name", "paste"]
+    with Screen(command, columns=120, SYNCLINE_TOKEN=token) as screen:
+        screen.shows(b"Connected to", seconds=30)
+        screen.type("".join(f"insert $ {marker}\r" for marker in markers))
+        missing = f"{markers[-1]} did not arrive"
+        holds(lambda: None if markers[-1].encode() in content(scene.folders[0] / NAME) else missing, 30, scene.hubs)
+        scene.hubs[0].stop()
+        screen.shows(b"kept and sent when the hub is back")
+        markers.append(scene.ledger.mark("away"))
+        screen.type(f"insert $ {markers[-1]}\r")
+        scene.restart(0)
+        screen.shows(b"Connected again", seconds=30)
+        screen.type("stats\r")
+        screen.shows(rb" 0 fresh starts, 2 connections")
+        screen.type("quit\r")
+        if screen.ends(60) != 0:
+            raise Failure(f"connect ended with {screen.process.returncode}: {screen.drawn[-400:]!r}")
+    scene.ledger.wrote(NAME, *markers)
     scene.converge()

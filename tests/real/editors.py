@@ -1,16 +1,12 @@
 """Programs that save: each adds a marked line to a file in its own way."""
 
-import fcntl
 import os
-import pty
-import select
 import shutil
-import struct
 import subprocess
-import termios
 import time
 
 from .hubs import Failure
+from .screen import Screen
 
 
 def in_place(path, text):
@@ -107,59 +103,16 @@ def write_slowly(path, text, seconds, pieces=8):
 
 def nano(path, marker, dice):
     """Nano on a terminal of its own, driven by keys."""
-    near, far = pty.openpty()
-    fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    process = subprocess.Popen(
-        ["nano", "--ignorercfiles", f"+{dice.randint(1, 9)}", str(path)], stdin=far, stdout=far, stderr=far,
-        start_new_session=True, env=dict(os.environ, TERM="xterm", LC_ALL="C.UTF-8"))
-    os.close(far)
-    try:
-        _screen(near, process, [b"Exit"])
-        os.write(near, marker.encode() + b"\r\x0f")
-        _screen(near, process, [b"Write"])
-        os.write(near, b"\r")
-        while True:
-            seen = _screen(near, process, [b"Wrote", b"changed"])
-            if seen == b"Wrote":
-                break
-            # Somebody else's change arrived while nano had the file open; it asks whether to save anyway.
-            os.write(near, b"y")
-        os.write(near, b"\x18")
-        _drain(near, process)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        os.close(near)
-
-
-def _screen(terminal, process, wanted, seconds=20):
-    """Reads what is drawn until one of the words appears, and returns it."""
-    drawn, deadline = b"", time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if select.select([terminal], [], [], 0.1)[0]:
-            try:
-                drawn += os.read(terminal, 65536)
-            except OSError:
-                break
-            for word in wanted:
-                if word in drawn:
-                    return word
-        elif process.poll() is not None:
-            break
-    raise Failure(f"nano never showed {wanted}; it showed {drawn[-400:]!r}")
-
-
-def _drain(terminal, process, seconds=20):
-    deadline = time.monotonic() + seconds
-    while process.poll() is None:
-        if time.monotonic() > deadline:
-            raise Failure("nano did not end")
-        if select.select([terminal], [], [], 0.05)[0]:
-            try:
-                os.read(terminal, 65536)
-            except OSError:
-                process.wait(seconds)
+    with Screen(["nano", "--ignorercfiles", f"+{dice.randint(1, 9)}", str(path)]) as screen:
+        screen.shows(b"Exit")
+        screen.type(marker + "\r\x0f")
+        screen.shows(b"Write")
+        screen.type("\r")
+        # Somebody else's change may have arrived while nano had the file open; it asks whether to save anyway.
+        while screen.shows(b"Wrote", b"changed") != b"Wrote":
+            screen.type("y")
+        screen.type("\x18")
+        screen.ends()
 
 
 # Every program that edits a file others edit too: its name, the tool it needs, and how it saves.

@@ -1,19 +1,13 @@
 """Scenarios `many` and `big`: ten thousand files, and one of 50 MB."""
 
-import fcntl
 import os
-import pty
 import random
-import re
-import select
 import shutil
-import struct
-import subprocess
-import termios
 import time
 
 from .hubs import Failure
 from .scene import Scene
+from .screen import Screen
 from .trees import difference, holds, listing
 
 MANY = 10_000
@@ -67,22 +61,9 @@ def many(run):
 def shows_progress(scene):
     """Who joins from a terminal sees a bar that fills; who redirects the output sees none."""
     fresh = scene.folders[0].parent / "seen"
-    command = [scene.run.binary, "join", scene.link, str(fresh)]
-    near, far = pty.openpty()
     # Wide enough that the bar is not cut.
-    fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
-    process = subprocess.Popen(command, stdin=far, stdout=far, stderr=far, env=dict(os.environ, TERM="xterm"))
-    os.close(far)
-    try:
-        drawn, deadline = b"", time.monotonic() + 120
-        while not re.search(rb"\[=+>? *\] [0-9]+/[0-9]+ files", drawn):
-            if time.monotonic() > deadline or not select.select([near], [], [], 60)[0]:
-                raise Failure(f"no progress bar was drawn: {drawn[-300:]!r}")
-            drawn += os.read(near, 65536)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(near)
+    with Screen([scene.run.binary, "join", scene.link, str(fresh)], columns=120) as screen:
+        screen.shows(rb"\[=+>? *\] [0-9]+/[0-9]+ files", seconds=120)
 
 
 def big(run):

@@ -64,17 +64,22 @@ pub async fn run(
     let spoken = Spoken { host, address, lines_at, certificate, link, access };
     control::listen(state.path(), hub.clone(), spoken.facts(), Some(nudge));
     let (stop, stopped) = watch::channel(false);
-    if let Some(lines) = lines {
-        tokio::spawn(syncline_net::serve_lines(lines, hub.clone(), entrance.clone(), stopped.clone()));
-    }
+    let lines = lines.map(|lines| {
+        tokio::spawn(syncline_net::serve_lines(lines, hub.clone(), entrance.clone(), stopped.clone()))
+    });
     let serving = tokio::spawn(syncline_net::serve(listener, hub.clone(), entrance, stopped));
     // Whoever hears that it is ready may end it at once.
     let interrupted = interrupted()?;
     spoken.tell(&root, hub.document_paths().len(), json);
     tell_until_interrupted(events, json, interrupted).await?;
     stop.send_replace(true);
+    // First the listeners: a diff-sync session is kept by the hub when its connection ends.
+    let served = serving.await;
+    if let Some(lines) = lines {
+        drop(lines.await);
+    }
     hub.close();
-    match serving.await {
+    match served {
         Ok(Err(error)) => Err(Failure::other(error.to_string(), "")),
         _ => Ok(()),
     }

@@ -5,8 +5,7 @@ use std::ops::Range;
 use syncline_engine::{Edit, diff};
 
 /// What `help` prints.
-pub const HELP: &str = "\
-  edit TEXT            the whole text becomes TEXT; only what differs is sent
+pub const HELP: &str = "\x20 edit TEXT            the whole text becomes TEXT; only what differs is sent
   insert AT TEXT       a new line before line AT ($: at the end), or TEXT at @POS
   delete AT            line 3, lines 3-5, or characters @POS+COUNT
   replace AT TEXT      the same, by TEXT
