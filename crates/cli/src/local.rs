@@ -120,10 +120,12 @@ impl Shared {
         }
         let state = StateDir::open_for_user(&root, name.as_str())?;
         options.state = user_state(name.as_str());
-        let folder = open_folder(&root, options)?;
         let bad = |error: syncline_disk::PathError| Failure::other(error.to_string(), "");
         let here = RelPath::parse(SHARED).map_err(bad)?;
         let there = RelPath::parse(&file_name(name.as_str())).map_err(bad)?;
+        // The others' saves in this directory are none of our business.
+        options.only = Some(there.clone());
+        let folder = open_folder(&root, options)?;
         let file = root.join(there.as_str());
         let founding = Founding { doc: document_id(), path: here.clone(), text: first_text(&file) };
         let folder: Arc<dyn Folder> = Arc::new(OneFile::new(folder, there, here.clone()));

@@ -41,12 +41,14 @@ pub struct RealOptions {
     /// hubs on one directory each has its own: at its start a hub takes what it finds there for what was left of it.
     /// [`STATE_DIR`] unless told.
     pub state: PathBuf,
+    /// The only file of the directory that is watched: what happens to others, and below, wakes nobody.
+    pub only: Option<RelPath>,
 }
 
 impl Default for RealOptions {
     fn default() -> Self {
         let poll = std::time::Duration::from_secs(2);
-        Self { limit: 64 << 20, watches: None, poll, state: STATE_DIR.into() }
+        Self { limit: 64 << 20, watches: None, poll, state: STATE_DIR.into(), only: None }
     }
 }
 

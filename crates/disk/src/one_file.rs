@@ -5,7 +5,7 @@ use crate::*;
 use std::time::Duration;
 
 /// A folder in which nothing is but one file of another folder, under a name of its own. Of several on one directory
-/// each needs a state of its own ([`RealOptions::state`]).
+/// each needs a state of its own ([`RealOptions::state`]), and should watch its file only ([`RealOptions::only`]).
 pub struct OneFile<F> {
     folder: F,
     /// What it is called here.
@@ -191,7 +191,8 @@ mod tests {
             std::fs::write(root.path().join(name), name).unwrap();
         }
         let [here, there] = ["here.txt", "ann_doc.txt"].map(|name| RelPath::parse(name).unwrap());
-        let folder = RealFolder::open(root.path(), RealOptions::default()).unwrap();
+        let options = RealOptions { only: Some(there.clone()), ..RealOptions::default() };
+        let folder = RealFolder::open(root.path(), options).unwrap();
         let folder = OneFile::new(folder, there.clone(), here.clone());
         let listed = folder.list(None).unwrap();
         assert_eq!(listed.entries.iter().map(|entry| &entry.path).collect::<Vec<_>>(), [&here]);
@@ -206,6 +207,17 @@ mod tests {
             hints.extend(watch.next(Duration::from_secs(10)).unwrap());
         }
         assert!(hints.iter().all(|hint| hint.path.as_ref() == Some(&here)), "{hints:?}");
+        // An editor that keeps the old version under another name, and renames the new one into place.
+        std::fs::rename(root.path().join("ann_doc.txt"), root.path().join("ann_doc.txt~")).unwrap();
+        std::fs::write(root.path().join("4913"), "y").unwrap();
+        std::fs::rename(root.path().join("4913"), root.path().join("ann_doc.txt")).unwrap();
+        let (mut went, mut came) = (false, false);
+        while !(went && came) {
+            for hint in watch.next(Duration::from_secs(10)).unwrap() {
+                went |= matches!(hint.what, What::MovedFrom { .. });
+                came |= matches!(hint.what, What::MovedTo { .. });
+            }
+        }
     }
 
     /// At its start a hub clears away what it takes for its own leavings.

@@ -29,7 +29,22 @@ impl HintQueue {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Adds a hint and wakes whoever waits for one.
+    #[cfg(any(test, feature = "conformance"))]
     pub(crate) fn push(&self, hint: Hint) {
+        self.add(hint);
+        self.tell();
+    }
+
+    /// Wakes whoever waits, if there is something to wake them for.
+    pub(crate) fn tell(&self) {
+        if !self.lock().hints.is_empty() {
+            self.filled.notify_all();
+        }
+    }
+
+    /// Adds a hint of which [`HintQueue::tell`] will tell, together with its neighbours.
+    pub(crate) fn add(&self, hint: Hint) {
         let mut pending = self.lock();
         if pending.newest.get(&hint.path) == Some(&hint.what) {
             return;
@@ -42,7 +57,6 @@ impl HintQueue {
         }
         pending.newest.insert(hint.path.clone(), hint.what.clone());
         pending.hints.push(hint);
-        self.filled.notify_all();
     }
 
     /// The last hint is pushed: once it is taken, the watch has ended.

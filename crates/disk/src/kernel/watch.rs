@@ -14,7 +14,7 @@ use super::beneath::Beneath;
 use crate::queue::HintQueue;
 use crate::{DiskError, Hint, Watch};
 pub(crate) use own::OwnNames;
-use raw::RawQueue;
+use raw::{Interest, RawQueue};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::inotify;
 use rustix::io::Errno;
@@ -55,7 +55,9 @@ pub(crate) fn start(
     // Draining begins before the first watch is added: a large tree in use could overflow the queue.
     let drainer = {
         let (raw, stop) = (raw.clone(), stop.clone());
-        spawn("syncline-drain", move || raw.drain(&fd, &stop)).map_err(failed("starting a thread"))?
+        let interest = Interest::new(options.only.as_ref().map(|only| only.as_str().to_owned()));
+        spawn("syncline-drain", move || raw.drain(&fd, &stop, &interest))
+            .map_err(failed("starting a thread"))?
     };
     translator.begin();
     let mut watch = RealWatch { hints, raw, stop, threads: vec![drainer] };

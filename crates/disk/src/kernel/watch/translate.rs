@@ -87,15 +87,17 @@ impl Translator {
                 self.look_again();
                 next_look = Instant::now() + self.poll;
             }
+            // One wake-up for all that one save is.
+            self.hints.tell();
         }
         if self.gone {
-            self.hints.push(Hint::everywhere(What::RootGone));
+            self.hints.add(Hint::everywhere(What::RootGone));
         }
         self.hints.end();
     }
 
     fn say(&self, path: &RelPath, what: What) {
-        self.hints.push(Hint::at(path.clone(), what));
+        self.hints.add(Hint::at(path.clone(), what));
     }
 
     fn add_tree(&mut self, dir: Option<&RelPath>, announce: bool) {
@@ -111,11 +113,11 @@ impl Translator {
                 Err(Unwatched::Poll { limit }) => {
                     if limit {
                         let what = What::LimitReached { hint: super::WATCHES.into() };
-                        self.hints.push(Hint { path: dir.clone(), what });
+                        self.hints.add(Hint { path: dir.clone(), what });
                     }
                     let snapshot: Snapshot = self.tree.walk(dir.as_ref()).into_iter().collect();
                     if announce {
-                        differences(&Snapshot::new(), &snapshot).into_iter().for_each(|h| self.hints.push(h));
+                        differences(&Snapshot::new(), &snapshot).into_iter().for_each(|h| self.hints.add(h));
                     }
                     self.polled.insert(dir, snapshot);
                     continue;
@@ -137,6 +139,7 @@ impl Translator {
                     pending.push(Some(path));
                 }
             }
+            self.hints.tell();
         }
     }
 
@@ -151,12 +154,12 @@ impl Translator {
                 // The limit was raised.
                 self.polled.remove(&dir);
                 self.add_tree(dir.as_ref(), false);
-                self.hints.push(Hint { path: dir, what: What::Rescan });
+                self.hints.add(Hint { path: dir, what: What::Rescan });
                 continue;
             }
             let now: Snapshot = self.tree.walk(dir.as_ref()).into_iter().collect();
             if let Some(before) = self.polled.insert(dir, now.clone()) {
-                differences(&before, &now).into_iter().for_each(|hint| self.hints.push(hint));
+                differences(&before, &now).into_iter().for_each(|hint| self.hints.add(hint));
             }
         }
     }
@@ -176,7 +179,7 @@ impl Translator {
             Some(Place::Git(dir)) => {
                 let telling = matches!(raw.name.as_deref(), Some("HEAD" | "index.lock"));
                 if telling || raw.flags.contains(ReadFlags::DELETE_SELF) {
-                    self.hints.push(Hint { path: dir, what: What::GitActivity });
+                    self.hints.add(Hint { path: dir, what: What::GitActivity });
                 }
             }
             Some(Place::Dir(dir)) => match &raw.name {
@@ -185,7 +188,7 @@ impl Translator {
                     if dir.is_none() && raw.flags.intersects(lost) {
                         self.gone = true;
                     } else if raw.flags.contains(ReadFlags::UNMOUNT) {
-                        self.hints.push(Hint { path: dir, what: What::Rescan });
+                        self.hints.add(Hint { path: dir, what: What::Rescan });
                     }
                 }
                 Some(name) => match RelPath::beneath(dir.as_ref(), name) {
@@ -210,7 +213,7 @@ impl Translator {
         let old = self.tree.reset();
         self.add_tree(None, false);
         self.tree.end_unlabelled(old);
-        self.hints.push(Hint::everywhere(What::Rescan));
+        self.hints.add(Hint::everywhere(What::Rescan));
     }
 
     fn of_git(&mut self, dir: Option<RelPath>, raw: &Raw) {
@@ -220,7 +223,7 @@ impl Translator {
             self.tree.add_git(dir.as_ref());
         }
         if came || went {
-            self.hints.push(Hint { path: dir, what: What::GitActivity });
+            self.hints.add(Hint { path: dir, what: What::GitActivity });
         }
     }
 
@@ -235,6 +238,7 @@ impl Translator {
             if self.events.len() >= 16 || Instant::now() >= deadline {
                 return None;
             }
+            self.hints.tell();
             let before = self.events.len();
             if !self.raw.take(&mut self.events, deadline) || self.events.len() == before {
                 return None;

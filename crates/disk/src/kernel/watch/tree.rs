@@ -42,6 +42,8 @@ pub(crate) struct Tree {
     inotify: Arc<OwnedFd>,
     most: usize,
     events: bool,
+    /// Nothing else is of interest.
+    only: Option<RelPath>,
     places: HashMap<i32, Place>,
     descriptors: HashMap<Place, i32>,
 }
@@ -54,7 +56,8 @@ impl Tree {
         events: bool,
     ) -> Self {
         let most = options.watches.unwrap_or(usize::MAX);
-        Self { beneath, inotify, most, events, places: HashMap::new(), descriptors: HashMap::new() }
+        let only = options.only.clone();
+        Self { beneath, inotify, most, events, only, places: HashMap::new(), descriptors: HashMap::new() }
     }
 
     pub(crate) fn root_alive(&self) -> bool {
@@ -65,6 +68,9 @@ impl Tree {
     pub(crate) fn add(&mut self, dir: Option<&RelPath>) -> Result<(), Unwatched> {
         if !self.events {
             return Err(Unwatched::Poll { limit: false });
+        }
+        if dir.is_some() && self.only.is_some() {
+            return Err(Unwatched::Gone);
         }
         let place = Place::Dir(dir.cloned());
         if self.places.len() >= self.most && !self.descriptors.contains_key(&place) {
@@ -181,7 +187,7 @@ impl Tree {
         }
     }
 
-    /// What is in a directory, our temporaries left out, and whether there is a `.git`.
+    /// What is of interest in a directory, our temporaries left out, and whether there is a `.git`.
     pub(crate) fn look(&self, dir: Option<&RelPath>) -> Result<(Vec<(RelPath, FileStat)>, bool), Errno> {
         let fd = self.beneath.open_dir(dir, OFlags::RDONLY)?;
         let mut entries = Vec::new();
@@ -193,7 +199,7 @@ impl Tree {
                 continue;
             }
             let Ok(path) = RelPath::beneath(dir, &name) else { continue };
-            if is_temporary_name(&name) {
+            if is_temporary_name(&name) || self.only.as_ref().is_some_and(|only| *only != path) {
                 continue;
             }
             if let Ok(stat) = stat_of(&fd, &name) {
