@@ -66,6 +66,13 @@ impl From<LockError> for Failure {
                 code: LOCKED,
                 pid: *pid,
             },
+            LockError::Shared => Failure {
+                code: LOCKED,
+                ..Failure::other(
+                    error.to_string(),
+                    "end them first (`syncline status` names them), or choose another folder",
+                )
+            },
             LockError::Io { .. } => Failure::other(error.to_string(), "is the folder writable?"),
         }
     }

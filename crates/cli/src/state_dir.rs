@@ -15,12 +15,14 @@ use crate::report;
 
 /// The journal's name in a state directory.
 pub const JOURNAL: &str = "journal.db";
+/// The lock's name in a state directory.
+const LOCK: &str = "lock";
 
 /// The state of one shared folder, or of one user's document in a folder, locked for this process.
 pub struct StateDir {
     root: PathBuf,
     path: PathBuf,
-    _lock: FolderLock,
+    _locks: Vec<FolderLock>,
 }
 
 /// Where a folder's state is.
@@ -28,9 +30,12 @@ pub fn state_path(root: &Path) -> PathBuf {
     root.join(STATE_DIR)
 }
 
+/// Where the states of local users' documents are, below the folder.
+pub const STATE_OF_USERS: &str = ".syncline/local";
+
 /// Where the state of a local user's document is, below the folder.
 pub fn user_state(user: &str) -> PathBuf {
-    Path::new(STATE_DIR).join("local").join(user)
+    Path::new(STATE_OF_USERS).join(user)
 }
 
 /// Where the state of a local user's document in a folder is.
@@ -41,21 +46,20 @@ pub fn user_state_path(root: &Path, user: &str) -> PathBuf {
 impl StateDir {
     /// Makes the state of a folder if it is missing, and locks it.
     pub fn open(root: &Path) -> Result<StateDir, Failure> {
-        StateDir::open_at(root, state_path(root))
+        let path = state_path(root);
+        make(&path)?;
+        let lock = FolderLock::acquire(&path.join(LOCK))?;
+        Ok(StateDir { root: root.to_owned(), path, _locks: vec![lock] })
     }
 
-    /// The same for a local user's document: several users may have one each in one folder.
+    /// The same for a local user's document: several users may have one each in one folder, but no hub may have all of
+    /// it at the same time. Two hubs would take each other's writes of one file for saves.
     pub fn open_for_user(root: &Path, user: &str) -> Result<StateDir, Failure> {
-        StateDir::open_at(root, user_state_path(root, user))
-    }
-
-    fn open_at(root: &Path, path: PathBuf) -> Result<StateDir, Failure> {
-        let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(&path);
-        made.map_err(|error| {
-            Failure::other(format!("{}: {error}", path.display()), "is the folder writable?")
-        })?;
-        let lock = FolderLock::acquire(&path.join("lock"))?;
-        Ok(StateDir { root: root.to_owned(), path, _lock: lock })
+        let path = user_state_path(root, user);
+        make(&path)?;
+        let shared = FolderLock::share(&state_path(root).join(LOCK))?;
+        let own = FolderLock::acquire(&path.join(LOCK))?;
+        Ok(StateDir { root: root.to_owned(), path, _locks: vec![own, shared] })
     }
 
     /// Where it is.
@@ -119,6 +123,11 @@ impl StateDir {
         };
         Ok(Hub::open(options).await?)
     }
+}
+
+fn make(path: &Path) -> Result<(), Failure> {
+    let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(path);
+    made.map_err(|error| Failure::other(format!("{}: {error}", path.display()), "is the folder writable?"))
 }
 
 /// What is particular about a hub.
