@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::pace::Pace;
-use crate::registry::Seat;
+use crate::seat::Seat;
 
 /// What is shown of a user's doings.
 #[derive(Default, Debug)]
@@ -61,11 +61,21 @@ pub(crate) async fn keep_pace(
     let (mut changes, mut events) = (hub.changes(), hub.events());
     let started = Instant::now();
     loop {
+        // At once, not by a timer: those are a millisecond late or two.
+        let now = started.elapsed();
+        if pace.due().is_some_and(|at| at <= now) {
+            let released = pace.released(now);
+            counters.broadcast.fetch_add(u64::from(released), Ordering::Relaxed);
+            broadcasts.send_modify(|count| *count += 1);
+            continue;
+        }
         let due = pace.due().map(|at| started + at);
         tokio::select! {
+            // A save's change comes before what is said of it.
+            biased;
             () = hub.closed() => return,
             changed = changes.next() => {
-                // Most are saves, whose operations follow; what is none is told with the next broadcast.
+                // Most are saves, whose operations follow.
                 if changed.iter().any(|(_, heads)| heads.ids().iter().any(|id| id.agent == hub.agent())) {
                     pace.changed(0, started.elapsed());
                 }
@@ -74,7 +84,9 @@ pub(crate) async fn keep_pace(
                 Ok(HubEvent::Saved { changes, .. }) => {
                     let changes = u32::try_from(changes).unwrap_or(u32::MAX);
                     counters.changes.fetch_add(u64::from(changes), Ordering::Relaxed);
-                    pace.changed(changes, started.elapsed());
+                    if pace.counted(changes) {
+                        counters.broadcast.fetch_add(u64::from(changes), Ordering::Relaxed);
+                    }
                 }
                 Ok(_) => {}
                 // Some saves among them, perhaps: better too early than too late.
@@ -83,11 +95,7 @@ pub(crate) async fn keep_pace(
                 }
                 Err(RecvError::Closed) => return,
             },
-            () = async { match due { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {
-                let released = pace.released(started.elapsed());
-                counters.broadcast.fetch_add(u64::from(released), Ordering::Relaxed);
-                broadcasts.send_modify(|count| *count += 1);
-            }
+            () = async { match due { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {}
         }
     }
 }

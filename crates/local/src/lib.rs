@@ -10,10 +10,12 @@ mod conversation;
 mod datagram;
 mod doorbell;
 mod error;
+mod event;
 mod handover;
 mod inlet;
 mod mapping;
 mod name;
+mod neighbour;
 mod neighbourhood;
 mod pace;
 mod queue;
@@ -21,17 +23,23 @@ mod queue_listener;
 mod registry;
 mod ring;
 mod ring_listener;
+mod seat;
 mod session;
+mod sessions;
 mod slot;
+mod truncation;
 mod wire;
 mod word;
 mod writable;
 
 pub use broadcast::Counters;
 pub use error::LocalError;
+pub use event::LocalEvent;
 pub use name::{Group, MAX_NAME, Name};
-pub use neighbourhood::{LocalEvent, Neighbourhood, Options, Transport};
-pub use registry::{Abilities, Introduction, MAX_USERS, Neighbour, Registry, Seat};
+pub use neighbour::{Abilities, Introduction, Neighbour};
+pub use neighbourhood::{Neighbourhood, Options, Transport};
+pub use registry::{MAX_USERS, Registry};
+pub use seat::Seat;
 
 /// The ring and the doorbell by themselves, for the benchmarks.
 #[cfg(feature = "measure")]

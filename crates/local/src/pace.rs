@@ -27,6 +27,14 @@ impl Pace {
         self.since.get_or_insert(now);
     }
 
+    /// What changed last was so many operations. `true`: it was broadcast before they were counted.
+    pub fn counted(&mut self, operations: u32) -> bool {
+        if self.since.is_some() {
+            self.operations = self.operations.saturating_add(operations);
+        }
+        self.since.is_none()
+    }
+
     /// When to broadcast; `None`: there is nothing, or not enough.
     pub fn due(&self) -> Option<Duration> {
         let since = self.since?;
@@ -68,6 +76,21 @@ mod tests {
         assert_eq!(pace.released(ms(12)), 5);
         pace.changed(1, ms(40));
         assert_eq!(pace.due(), Some(ms(40)));
+    }
+
+    #[test]
+    fn what_was_broadcast_is_counted_and_not_broadcast_again() {
+        let mut pace = Pace::new(5, Some(ms(3)));
+        pace.changed(0, ms(1));
+        assert_eq!(pace.released(ms(1)), 0);
+        assert!(pace.counted(2));
+        assert_eq!(pace.due(), None);
+        let mut strict = Pace::new(5, None);
+        strict.changed(0, ms(1));
+        assert!(!strict.counted(4));
+        assert_eq!(strict.due(), None);
+        assert!(!strict.counted(1));
+        assert_eq!(strict.due(), Some(ms(1)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::broadcast::{Counters, Origin, origin};
 use crate::conversation::{Conversation, Ends};
 use crate::datagram::{Header, Kind};
-use crate::registry::Seat;
+use crate::seat::Seat;
 use crate::wire::Wire;
 
 /// Changes that somebody else here made are passed on only after this: they send them to everybody themselves,

@@ -95,6 +95,12 @@ impl<W: Word> Slot<'_, W> {
         self.stage.exchange(before.word(), claimed.word()).ok().map(|_| claimed.generation)
     }
 
+    /// Has the slot again that is ours already, whatever somebody made of its stage: whoever holds the lock may.
+    pub fn reclaim(&self, generation: u32) {
+        let claiming = Stage { state: State::Claiming, generation };
+        self.stage.store(claiming.word(), Ordering::Release);
+    }
+
     /// Writes who the user is, and then says that they are here.
     pub fn publish(&self, generation: u32, about: impl IntoIterator<Item = u32>) -> bool {
         for (word, value) in self.about.iter().zip(about) {

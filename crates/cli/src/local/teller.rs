@@ -201,6 +201,7 @@ impl Teller {
             LocalEvent::Parted { user, why } => format!("{user} is gone ({why})."),
             LocalEvent::Unreachable { user, why } => format!("{user} cannot be reached: {why}"),
             LocalEvent::Settled => "In step with everybody.".to_owned(),
+            LocalEvent::Wiped => "Somebody wiped the list of who is here; you are in it again.".to_owned(),
         });
     }
 
@@ -212,6 +213,7 @@ impl Teller {
             LocalEvent::Unreachable { user, why } => {
                 json!({"event": "unreachable", "user": user, "why": why})
             }
+            LocalEvent::Wiped => json!({"event": "wiped"}),
             LocalEvent::Settled => {
                 let neighbours = self.seat.registry().neighbours();
                 let users: Vec<&str> =
