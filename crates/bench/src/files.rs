@@ -1,6 +1,7 @@
 //! `bench files`: what it costs to keep two folders in step.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -136,17 +137,17 @@ fn save(path: &Path, bytes: &[u8], way: Way<'_>) -> std::io::Result<Instant> {
     }
 }
 
-/// Saves a file again and again and waits for the bytes in the other one.
+/// Saves a file again and again, each time with one more change, and waits for the bytes in the other one.
 pub fn latencies(
     path: &Path,
     other: &Path,
-    mut text: Text,
-    rounds: usize,
+    text: &mut Text,
+    rounds: Range<usize>,
     way: Way<'_>,
 ) -> Fallible<Vec<Duration>> {
     let mut arrival = Arrival::watch(other)?;
-    let mut times = Vec::with_capacity(rounds);
-    for round in 0..rounds {
+    let mut times = Vec::with_capacity(rounds.len());
+    for round in rounds {
         text.change(round);
         let begun = save(path, text.as_bytes(), way)?;
         let there = arrival.wait_for(text.as_bytes(), PATIENCE)?;
@@ -228,22 +229,22 @@ impl Bench {
         let in_place = latencies(
             &pair.a.join("in-place.txt"),
             &pair.b.join("in-place.txt"),
-            Text::of(SMALL),
-            rounds,
+            &mut Text::of(SMALL),
+            0..rounds,
             Way::InPlace,
         )?;
         let by_rename = latencies(
             &pair.a.join("by-rename.txt"),
             &pair.b.join("by-rename.txt"),
-            Text::of(SMALL),
-            rounds,
+            &mut Text::of(SMALL),
+            0..rounds,
             Way::ByRename(&pair.a),
         )?;
         let large = latencies(
             &pair.a.join("large.txt"),
             &pair.b.join("large.txt"),
-            Text::of(LARGE),
-            large_rounds,
+            &mut Text::of(LARGE),
+            0..large_rounds,
             Way::InPlace,
         )?;
         drop(pair);

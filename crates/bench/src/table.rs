@@ -19,9 +19,13 @@ pub struct Table {
 }
 
 impl Table {
-    /// Times in milliseconds; `target` is its text and whether it was met, if there is one.
+    /// Times in milliseconds, or microseconds if they are short; `target` is its text and whether it was met, if there is one.
     pub fn times(&mut self, name: &str, summary: &Summary, target: Option<(String, bool)>) {
-        let cell = |time| format!("{:.2} ms", ms(time));
+        let micros = ms(summary.p50) < 0.1;
+        let cell = |time| match micros {
+            true => format!("{:.1} us", 1_000.0 * ms(time)),
+            false => format!("{:.2} ms", ms(time)),
+        };
         let values = [cell(summary.p50), cell(summary.p95), cell(summary.max)];
         self.push(name, summary.count, values, target);
     }
