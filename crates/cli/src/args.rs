@@ -1,9 +1,13 @@
 //! What can be said on the command line.
 
+mod local;
+
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use local::{LocalArgs, Way};
 
 /// Keeps text files live: people and programs share a folder of ordinary files, and every save merges,
 /// character by character. Nothing anyone wrote is lost.
@@ -101,13 +105,13 @@ pub enum Verb {
         /// The folder.
         #[arg(default_value = ".")]
         path: PathBuf,
+        /// Only this user of `syncline local` there.
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
     },
     /// Bring a deleted file back.
     #[command(after_help = "Example:\n  syncline restore notes/lost.txt")]
-    Restore {
-        /// The file, where it was.
-        file: PathBuf,
-    },
+    Restore(Whose),
     /// Decide about many deletions that were held back.
     #[command(
         after_help = "Examples:\n  syncline deletions take-back notes/    write the files again\n  syncline deletions pass-on notes/      they are meant: delete them everywhere"
@@ -120,10 +124,12 @@ pub enum Verb {
         path: PathBuf,
     },
     /// Say who changed a file, how much, and when: the newest changes, with the file's version after each.
-    #[command(after_help = "Example:\n  syncline log notes/a.txt --newest 20")]
+    #[command(
+        after_help = "Examples:\n  syncline log notes/a.txt --newest 20\n  syncline log --user ann                    in a folder of `syncline local`: ann's copy"
+    )]
     Log {
-        /// The file.
-        file: PathBuf,
+        #[command(flatten)]
+        whose: Whose,
         /// So many changes at most.
         #[arg(long, value_name = "N", default_value_t = 100)]
         newest: usize,
@@ -134,8 +140,8 @@ pub enum Verb {
         after_help = "Examples:\n  syncline conflicts notes/a.txt\n  syncline conflicts user_1_doc.txt --restore 1f3a9c02:17"
     )]
     Conflicts {
-        /// The file.
-        file: PathBuf,
+        #[command(flatten)]
+        whose: Whose,
         /// Puts what was lost in this conflict in again, after the place where it was.
         #[arg(long, value_name = "ID")]
         restore: Option<String>,
@@ -154,11 +160,10 @@ pub enum Verb {
     )]
     Token(TokenVerb),
     /// Say how each save of a file was understood.
-    #[command(after_help = "Example:\n  syncline why notes/a.txt")]
-    Why {
-        /// The file.
-        file: PathBuf,
-    },
+    #[command(
+        after_help = "Examples:\n  syncline why notes/a.txt\n  syncline why user_1_doc.txt                a copy of `syncline local user_1`\n  syncline why                               every copy in this folder"
+    )]
+    Why(Whose),
     /// Say what a folder and this machine can do, and what to change.
     #[command(after_help = "Examples:\n  syncline doctor notes\n  syncline doctor --json")]
     Doctor {
@@ -181,6 +186,17 @@ pub enum Verb {
         /// The folder; made if it is missing.
         dir: PathBuf,
     },
+}
+
+/// A file, and whose.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Whose {
+    /// The file (which may be gone); or a folder in which users of `syncline local` have copies: all of them.
+    #[arg(default_value = ".")]
+    pub file: PathBuf,
+    /// Of the users of `syncline local` in that folder, only this one.
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
 }
 
 /// How a hub protects what is said with it.
@@ -264,6 +280,9 @@ pub struct RescueArgs {
     /// So many at most.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = newest)]
     pub newest: usize,
+    /// Of the users of `syncline local` in that folder, only this one.
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
     #[command(subcommand)]
     pub verb: Option<RescueVerb>,
 }
@@ -325,48 +344,6 @@ impl From<TokenRole> for syncline_protocol::access::Role {
     }
 }
 
-/// How to take part on this machine.
-#[derive(clap::Args, Debug)]
-pub struct LocalArgs {
-    /// Who you are: 1 to 32 letters, digits, '-', '_' and '.'.
-    pub name: String,
-    /// Where the copy is.
-    #[arg(long, default_value = ".")]
-    pub dir: PathBuf,
-    /// Share all files of the folder instead of one document.
-    #[arg(long)]
-    pub folder: bool,
-    /// How many may take part, at most 64.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub max_users: u8,
-    /// Broadcast after so many operations (changed places).
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    pub batch: u32,
-    /// Broadcast at the latest so many milliseconds after the last broadcast; `never`: only when there are as many
-    /// operations.
-    #[arg(long, value_name = "T", default_value = "2", value_parser = flush)]
-    pub flush_ms: Flush,
-    /// Look at the file this often (`2s`, `500ms`) instead of being told of changes by the kernel.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub poll: Option<Duration>,
-    /// What becomes of changes that two people made at one place without knowing of each other's.
-    #[arg(long, default_value = "merge")]
-    pub on_conflict: OnConflict,
-    /// By which way to reach the others. Without it: shared memory where both sides have it, otherwise queues.
-    #[arg(long)]
-    pub transport: Option<Way>,
-    /// Only those who name the same group meet.
-    #[arg(long, default_value = "default")]
-    pub group: String,
-    /// Join a shared folder elsewhere at the same time: everybody here is then connected with everybody there.
-    #[arg(long, value_name = "LINK")]
-    pub join: Option<String>,
-}
-
-/// When what waits is broadcast though it is not much.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Flush(pub Option<Duration>);
-
 /// The SHA-256 of a certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fingerprint(pub [u8; 32]);
@@ -392,23 +369,6 @@ impl From<OnConflict> for syncline_hub::Policy {
             OnConflict::LastWriterWins => Self::LastWriterWins,
         }
     }
-}
-
-/// By which way users reach each other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum Way {
-    /// POSIX message queues.
-    Mq,
-    /// Shared memory.
-    Shm,
-}
-
-fn flush(text: &str) -> Result<Flush, String> {
-    if text == "never" {
-        return Ok(Flush(None));
-    }
-    let wrong = |_| "a number of milliseconds, or never".to_owned();
-    text.parse::<u32>().map(|ms| Flush(Some(Duration::from_millis(u64::from(ms))))).map_err(wrong)
 }
 
 /// `2s`, `500ms`, or a number of seconds.

@@ -8,8 +8,9 @@ use syncline_protocol::access::{Ask, Channel, Holder, Verb, decide};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::args::Answer;
+use crate::args::{Answer, Whose};
 use crate::failure::Failure;
+use crate::history::Place;
 use crate::reload::Nudge;
 use crate::report;
 use crate::state_dir::{root_of, state_path};
@@ -156,7 +157,7 @@ pub fn shared_folder_of(file: &Path) -> Result<(PathBuf, String), Failure> {
 /// Tells what a hub answered.
 pub fn show(answer: Option<Value>, done: &str, json: bool) -> Result<(), Failure> {
     let answer = answer.ok_or_else(|| {
-        Failure::other("no hub runs on this folder", "start it with `syncline serve` or `syncline join`")
+        Failure::other("no hub runs on this folder", "start it with `syncline serve`, `join` or `local`")
     })?;
     if let Some(error) = answer.get("error").and_then(Value::as_str) {
         return Err(Failure::other(error, ""));
@@ -170,10 +171,14 @@ pub fn show(answer: Option<Value>, done: &str, json: bool) -> Result<(), Failure
 }
 
 /// `syncline restore FILE`.
-pub async fn restore(file: &Path, json: bool) -> Result<(), Failure> {
-    let (root, path) = shared_folder_of(file)?;
-    let answer = ask(&root, json!({"command": "restore", "path": path})).await;
-    show(answer, &format!("{} is back", file.display()), json)
+pub async fn restore(whose: &Whose, json: bool) -> Result<(), Failure> {
+    let place = Place::of(whose)?;
+    if let Some(copy) = place.copy().filter(|copy| copy.exists()) {
+        let hint = "`syncline rescue` lists what was taken out of it";
+        return Err(Failure::usage(format!("{} is there", copy.display()), hint));
+    }
+    let answer = ask_at(&place.state, json!({"command": "restore", "path": place.file()?})).await;
+    show(answer, &format!("{} is back", whose.file.display()), json)
 }
 
 /// `syncline deletions ANSWER`.

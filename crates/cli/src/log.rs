@@ -1,21 +1,25 @@
 //! `syncline log`: who changed a file, how much, and when.
 
 use serde_json::json;
-use std::path::Path;
 use syncline_hub::diffsync::change_log;
 
+use crate::args::Whose;
 use crate::failure::Failure;
-use crate::history::Place;
+use crate::history::{Place, for_each};
 use crate::report::{clock_of, json_line, safe};
 
 /// Prints the newest changes of a file, oldest first, from the journal: whether a hub runs or not.
-pub fn run(file: &Path, most: usize, json: bool) -> Result<(), Failure> {
-    let document = Place::of(file)?.read()?;
-    for entry in change_log(&document, most) {
+pub fn run(whose: &Whose, most: usize, json: bool) -> Result<(), Failure> {
+    for_each(&Place::all_of(whose)?, json, |place| tell(place, most, json))
+}
+
+fn tell(place: &Place, most: usize, json: bool) -> Result<(), Failure> {
+    for entry in change_log(&place.read()?, most) {
         if json {
             json_line(&json!({
                 "time_ms": entry.time_ms, "author": entry.author, "channel": entry.channel,
                 "inserted": entry.inserted, "deleted": entry.deleted, "version": entry.version,
+                "user": place.user,
             }));
         } else {
             let (time, author, channel) =

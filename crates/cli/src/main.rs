@@ -61,14 +61,14 @@ async fn run(args: Args) -> Result<(), Failure> {
             };
             connect::run((&place, trust), doc, token_file.as_deref(), name, json).await
         }
-        Verb::Status { path } => status::run(&path, json).await,
-        Verb::Restore { file } => control::restore(&file, json).await,
+        Verb::Status { path, user } => status::run(&path, user.as_deref(), json).await,
+        Verb::Restore(whose) => control::restore(&whose, json).await,
         Verb::Deletions { answer, path } => control::deletions(answer, &path, json).await,
-        Verb::Log { file, newest } => log::run(&file, newest, json),
-        Verb::Conflicts { file, restore } => conflicts::run(&file, restore.as_deref(), json).await,
+        Verb::Log { whose, newest } => log::run(&whose, newest, json),
+        Verb::Conflicts { whose, restore } => conflicts::run(&whose, restore.as_deref(), json).await,
         Verb::Rescue(args) => rescue::run(args, json),
         Verb::Token(verb) => token::run(verb, json).await,
-        Verb::Why { file } => status::why(&file, json).await,
+        Verb::Why(whose) => status::why(&whose, json),
         Verb::Doctor { path } => doctor::run(&path, json).await,
         Verb::Completions { shell } => pages::completions(shell),
         Verb::ManPages { dir } => pages::man_pages(&dir),

@@ -1,6 +1,7 @@
 //! `syncline rescue`: lists everything that was displaced in a folder, and gives it back. Nothing is overwritten: what
 //! comes back comes into a file of its own.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,12 +13,10 @@ use syncline_engine::catalogue::Catalogue;
 use syncline_hub::rescue::{Displacements, How, Rescuable, Wanted, bytes_of, find, list};
 use syncline_store::LogReader;
 
-use crate::args::{RescueArgs, RescueVerb};
-use crate::control::shared_folder_of;
+use crate::args::{RescueArgs, RescueVerb, Whose};
 use crate::failure::Failure;
 use crate::history::Place;
 use crate::report::{date_of, json_line, now_ms, safe};
-use crate::state_dir::{JOURNAL, state_path};
 use crate::status::read_catalogue_at;
 
 /// The shortest beginning of an id that is looked for: shorter ones are typing errors.
@@ -38,24 +37,14 @@ struct Asked {
 }
 
 impl Asked {
-    fn about(path: &Path) -> Result<Asked, Failure> {
-        let absolute = std::path::absolute(path).map_err(|error| {
-            Failure::other(format!("{}: {error}", path.display()), "name a folder or a file")
-        })?;
-        let state = state_path(&absolute);
-        if state.is_dir() {
-            if !state.join(JOURNAL).is_file() && state.join("local").is_dir() {
-                return Err(Failure::usage(
-                    format!("each user of {} has a copy of their own", path.display()),
-                    "name one: `syncline rescue NAME_doc.txt`",
-                ));
-            }
-            return Ok(Asked { root: absolute, state, only: None, copy: None });
-        }
-        let (root, inside) = shared_folder_of(&absolute)?;
-        let place = Place::of(&absolute)?;
-        let copy = (place.path != inside).then_some(absolute);
-        Ok(Asked { root, state: place.state, only: Some(place.path), copy })
+    /// Of several users who have a copy each in a folder, all.
+    fn about(path: &Path, user: Option<&str>) -> Result<Vec<Asked>, Failure> {
+        let whose = Whose { file: path.to_owned(), user: user.map(str::to_owned) };
+        let asked = |place: Place| {
+            let copy = place.copy();
+            Asked { root: place.root, state: place.state, only: place.path, copy }
+        };
+        Ok(Place::all_of(&whose)?.into_iter().map(asked).collect())
     }
 
     fn read(&self) -> Result<(Catalogue, Box<dyn LogReader>), Failure> {
@@ -79,36 +68,50 @@ impl Asked {
 pub fn run(args: RescueArgs, json: bool) -> Result<(), Failure> {
     match args.verb {
         None => tell(&args, json),
-        Some(RescueVerb::Show { id, path, whole }) => show(&Asked::about(&path)?, &id, whole, json),
+        Some(RescueVerb::Show { id, path, whole }) => show(&Asked::about(&path, None)?, &id, whole, json),
         Some(RescueVerb::Put { id, path, to, whole }) => {
-            put(&Asked::about(&path)?, &id, to.as_deref(), whole, json)
+            put(&Asked::about(&path, None)?, &id, to.as_deref(), whole, json)
         }
     }
 }
 
 fn tell(args: &RescueArgs, json: bool) -> Result<(), Failure> {
-    let asked = Asked::about(&args.path)?;
-    let (catalogue, reader) = asked.read()?;
     let since_ms = args.since.map_or(0, |ago| now_ms().saturating_sub(ago.as_millis() as u64));
-    let wanted =
-        Wanted { path: asked.only.as_deref(), since_ms, least: args.least, id: None, newest: args.newest };
-    let Displacements { found, older, damaged } = list(&catalogue, reader.as_ref(), &wanted)?;
-    if json {
-        found.iter().for_each(|it| json_line(&as_json(it)));
-        if older > 0 {
-            json_line(&json!({"older": older}));
+    let (mut seen, mut damage, mut left_out) = (BTreeSet::new(), BTreeSet::new(), 0);
+    for asked in Asked::about(&args.path, args.user.as_deref())? {
+        let (catalogue, reader) = asked.read()?;
+        let wanted = Wanted {
+            path: asked.only.as_deref(),
+            since_ms,
+            least: args.least,
+            id: None,
+            newest: args.newest,
+        };
+        let Displacements { found, older, damaged } = list(&catalogue, reader.as_ref(), &wanted)?;
+        left_out = left_out.max(older);
+        damage.extend(damaged);
+        // Users who share a document have one history of it: each entry is told once.
+        for it in found.iter().filter(|it| seen.insert(it.id.clone())) {
+            match json {
+                true => json_line(&as_json(it)),
+                false => println!("{}", as_text(it)),
+            }
         }
-        damaged.iter().for_each(|path| json_line(&json!({"damaged": path})));
+    }
+    if json {
+        if left_out > 0 {
+            json_line(&json!({"older": left_out}));
+        }
+        damage.iter().for_each(|path| json_line(&json!({"damaged": path})));
         return Ok(());
     }
-    if found.is_empty() {
+    if seen.is_empty() {
         println!("Nothing was displaced in {}.", args.path.display());
     }
-    if older > 0 {
-        println!("{older} older ones are left out; --newest N shows more");
+    if left_out > 0 {
+        println!("{left_out} older ones are left out; --newest N shows more");
     }
-    found.iter().for_each(|it| println!("{}", as_text(it)));
-    for path in damaged {
+    for path in damage {
         println!("{}: its history is damaged in the journal, and cannot be listed", safe(&path));
     }
     Ok(())
@@ -144,8 +147,23 @@ fn as_text(it: &Rescuable) -> String {
     safe(&format!("{}  {when}  {path}  {what}{begins}", it.id))
 }
 
-/// What an id means, and its bytes.
-fn fetch(asked: &Asked, id: &str, whole: bool) -> Result<(Rescuable, Vec<u8>, Option<u32>), Failure> {
+/// Something displaced, its bytes, and the mode of its file.
+type Fetched = (Rescuable, Vec<u8>, Option<u32>);
+
+/// What an id means, and whose it is: the first of those who know it.
+fn fetch<'a>(all: &'a [Asked], id: &str, whole: bool) -> Result<(&'a Asked, Fetched), Failure> {
+    let mut refused =
+        Failure::usage(format!("nothing displaced is called {id}"), "`syncline rescue` lists them");
+    for asked in all {
+        match fetch_from(asked, id, whole) {
+            Ok(fetched) => return Ok((asked, fetched)),
+            Err(failure) => refused = failure,
+        }
+    }
+    Err(refused)
+}
+
+fn fetch_from(asked: &Asked, id: &str, whole: bool) -> Result<Fetched, Failure> {
     let hint = "`syncline rescue` lists them";
     if id.len() < LEAST_ID || !id.chars().all(|digit| digit.is_ascii_hexdigit()) {
         return Err(Failure::usage(format!("{id:?} is no id: {LEAST_ID} to 12 hexadecimal digits"), hint));
@@ -170,8 +188,8 @@ fn fetch(asked: &Asked, id: &str, whole: bool) -> Result<(Rescuable, Vec<u8>, Op
     }
 }
 
-fn show(asked: &Asked, id: &str, whole: bool, json: bool) -> Result<(), Failure> {
-    let (it, bytes, _) = fetch(asked, id, whole)?;
+fn show(asked: &[Asked], id: &str, whole: bool, json: bool) -> Result<(), Failure> {
+    let (_, (it, bytes, _)) = fetch(asked, id, whole)?;
     if json {
         let mut line = as_json(&it);
         match std::str::from_utf8(&bytes) {
@@ -186,8 +204,8 @@ fn show(asked: &Asked, id: &str, whole: bool, json: bool) -> Result<(), Failure>
     written.map_err(|error| Failure::other(format!("standard output: {error}"), ""))
 }
 
-fn put(asked: &Asked, id: &str, to: Option<&Path>, whole: bool, json: bool) -> Result<(), Failure> {
-    let (it, bytes, mode) = fetch(asked, id, whole)?;
+fn put(asked: &[Asked], id: &str, to: Option<&Path>, whole: bool, json: bool) -> Result<(), Failure> {
+    let (asked, (it, bytes, mode)) = fetch(asked, id, whole)?;
     let path = match to {
         Some(path) => {
             let hint = "nothing is overwritten: name a file that does not exist";
