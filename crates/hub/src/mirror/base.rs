@@ -236,10 +236,21 @@ fn lacks_what_it_brought(save: &Save<'_>, index: usize) -> bool {
     let (Some(before), Some(text)) = (before.and_then(text_of), text_of(index)) else { return false };
     let taken_out = diff(text, save.text);
     let (mut brought, mut shift) = (0, 0isize);
+    let (mut old, mut passed) = (before.chars(), 0);
     for change in diff(before, text) {
         let added = change.insert.chars().count();
         let place = change.range.start.saturating_add_signed(shift);
         shift += added as isize - change.range.len() as isize;
+        let mut of_lines = false;
+        if !change.range.is_empty() {
+            let removed = old.by_ref().skip(change.range.start - passed).take(change.range.len());
+            of_lines = removed.filter(|c| *c == '\n').count() > 0;
+            passed = change.range.end;
+        }
+        // Two may well take out the same lines, each on their own.
+        if added == 0 && of_lines {
+            continue;
+        }
         // Where it changed what was there, a third text may be a change of the second.
         if is_any_left(&change.insert, place, &taken_out) || !change.range.is_empty() {
             return false;

@@ -380,3 +380,18 @@ fn who_has_two_of_three_changes_took_the_third_out() {
     let held = after_a_kill(old, theirs);
     assert_eq!(infer(&held, "colour = blue\nsize = 4\nend\n", |_| {}).0, 1);
 }
+
+/// Two who tidy up the same lines. That a version was read says only that its file was: by somebody who had saved over it.
+#[test]
+fn who_takes_out_the_same_lines_has_not_therefore_seen_a_line_that_came_with_that() {
+    let old = "filler 1\nfiller 2\nfiller 3\nfour\nfive\nsix\nseven\n";
+    let theirs = "four\nmkuf000075zcueib \nfive\nsix\nseven\n";
+    let mine = "four\nfive\nsix\nmkul000080nddegz several\nlines at once\nseven mkul000081ayumos \n";
+    for evidence in [Read, Unread, Evidence::Unknown] {
+        let held = [(old, Us, Read), (theirs, Us, evidence)];
+        assert_eq!(infer(&held, mine, |_| {}), (0, true, Why::Stale), "{evidence:?}");
+    }
+    // Who has it, and took the same out, has seen it.
+    let seen = "four\nmkuf000075zcueib \nfive, mine\nsix\nseven\n";
+    assert_eq!(infer(&[(old, Us, Read), (theirs, Us, Read)], seen, |_| {}), (1, true, Why::LeastChange));
+}
