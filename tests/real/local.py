@@ -7,8 +7,8 @@ import subprocess
 import time
 
 from .hubs import Failure
-from .local_edges import (bridged, left_by_the_killed, registry_cut_short, served_beside, sixth, two_accounts, whole_folder,
-                          without_queues, without_the_mount)
+from .local_edges import (bridged, leaving, left_by_the_killed, registry_cut_short, served_beside, sixth, two_accounts,
+                          whole_folder, without_queues, without_the_mount)
 from .neighbours import Neighbours
 from .trees import content, holds
 
@@ -21,8 +21,9 @@ def local(run):
         for way in ("mq", "shm"):
             edits, worst = random_edits(run, count, runs, ["--transport", way])
             report.append(f"{count} users by {way}: {edits} edits in {runs} runs, the slowest in step after {worst:.1f} s")
-    for check in (alone, late, killed, stopped, sixth, long_lines, save_beside_write, strict, last_writer, bridged, whole_folder,
-                  without_queues, without_the_mount, registry_cut_short, left_by_the_killed, served_beside, two_accounts):
+    for check in (alone, late, killed, stopped, sixth, long_lines, save_beside_write, strict, last_writer, bridged,
+                  whole_folder, without_queues, without_the_mount, registry_cut_short, left_by_the_killed, leaving,
+                  served_beside, two_accounts):
         report.append(check(run))
     return "; ".join(report)
 

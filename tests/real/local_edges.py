@@ -208,6 +208,21 @@ def left_by_the_killed(run):
     return "nothing is left of the killed"
 
 
+def leaving(run):
+    """Who leaves does not wait for anything: the others' answers to their last words arrive while they leave."""
+    for way in ("mq", "shm"):
+        with Neighbours(run, 4, arguments=["--transport", way]) as group:
+            group.start_all()
+            quickest = 60
+            for user in group.users:
+                begun = time.monotonic()
+                user.stop()
+                quickest = min(quickest, time.monotonic() - begun)
+            if quickest > 0.8:
+                raise Failure(f"by {way} the quickest of four took {quickest:.2f} s to leave")
+    return "nobody waits to leave"
+
+
 def served_beside(run):
     """A folder in which users have copies is not served at the same time, and the other way round."""
     with Neighbours(run, 2) as group:

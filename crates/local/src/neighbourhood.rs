@@ -200,8 +200,20 @@ impl Neighbourhood {
                 _ = shutdown.wait_for(|stop| *stop) => break,
             }
         }
-        // Their last words: that they leave. What is not sent then is in the journal.
-        let _ = tokio::time::timeout(LOOK, sessions.end()).await;
+        // Their last words: that they leave. What is not sent then is in the journal. They end when the others have heard
+        // it, and it is here that their answers arrive.
+        let leave = async {
+            loop {
+                tokio::select! {
+                    more = sessions.end_one() => if !more {
+                        return;
+                    },
+                    Some(datagram) = next(&mut from_queue) => drop(sessions.deliver(datagram)),
+                    Some(datagram) = next(&mut from_rings) => drop(sessions.deliver(datagram)),
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LOOK, leave).await;
         pacing.abort();
         Ok(())
     }

@@ -114,9 +114,9 @@ impl Sessions {
         }
     }
 
-    /// Waits until all sessions have ended.
-    pub async fn end(&mut self) {
-        while self.running.join_next().await.is_some() {}
+    /// Waits until a session has ended; `false`: none is left. Cancel-safe.
+    pub async fn end_one(&mut self) -> bool {
+        self.running.join_next().await.is_some()
     }
 
     fn tell(&self, event: LocalEvent) {
@@ -124,20 +124,26 @@ impl Sessions {
         let _ = self.events.try_send(event);
     }
 
+    /// Hands a datagram to its session; gives it back if there is none.
+    pub fn deliver(&mut self, bytes: Vec<u8>) -> Option<(Header, Vec<u8>)> {
+        let (header, _) = Header::read(&bytes)?;
+        let to_us = header.to_generation == self.context.seat.generation();
+        let peer = self.peers.get(&header.from);
+        match peer.filter(|peer| (peer.session, peer.generation) == (header.session, header.from_generation))
+        {
+            Some(peer) if to_us => {
+                // If its inbox is full this is put off: it comes again.
+                let _ = peer.inbox.try_send(bytes);
+                None
+            }
+            _ => to_us.then_some((header, bytes)),
+        }
+    }
+
     /// Hands a datagram to its session, or begins one.
     pub fn datagram(&mut self, bytes: Vec<u8>) {
+        let Some((header, bytes)) = self.deliver(bytes) else { return };
         let seat = &self.context.seat;
-        let Some((header, _)) = Header::read(&bytes) else { return };
-        if header.to_generation != seat.generation() {
-            return;
-        }
-        if let Some(peer) = self.peers.get(&header.from)
-            && (peer.session, peer.generation) == (header.session, header.from_generation)
-        {
-            // If its inbox is full this is put off: it comes again.
-            let _ = peer.inbox.try_send(bytes);
-            return;
-        }
         let Some(from) = seat.registry().neighbour(header.from) else { return };
         if from.generation != header.from_generation || header.kind == Kind::Gone {
             return;
