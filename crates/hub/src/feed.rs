@@ -55,11 +55,43 @@ impl Feeds {
         ChangeFeed(pending)
     }
 
-    /// A document has a new durable version.
+    /// A document has a new durable version. Who subscribed first is told last: whoever acts on its change for others who
+    /// subscribed later can be sure that they have it too.
     pub fn changed(&self, doc: DocId, heads: &Heads) {
-        for feed in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
+        let feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for feed in feeds.iter().rev().filter_map(Weak::upgrade) {
             feed.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(doc, heads.clone());
             feed.notify.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn what_the_first_subscriber_is_told_the_later_ones_were_told_before() {
+        const CHANGES: u64 = 3_000;
+        let feeds = Feeds::default();
+        let (first, later) = (feeds.subscribe(), [(); 64].map(|()| feeds.subscribe()));
+        let last = &later[later.len() - 1];
+        let id = |number: u64| {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            DocId(id)
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..CHANGES).for_each(|number| feeds.changed(id(number), &Heads::default())));
+            let mut told = BTreeSet::new();
+            let mut seen = 0;
+            while seen < CHANGES {
+                let changes = first.take();
+                told.extend(last.take().into_iter().map(|(doc, _)| doc));
+                seen += changes.len() as u64;
+                assert!(changes.iter().all(|(doc, _)| told.contains(doc)), "a later one was told later");
+            }
+        });
     }
 }

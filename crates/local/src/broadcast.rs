@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use syncline_hub::{Change, Hub, HubEvent};
+use syncline_hub::{Change, ChangeFeed, Hub, HubEvent};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -51,14 +51,16 @@ pub(crate) fn origin(change: &Change, hub: &Hub, seat: &Seat, bridged: bool) -> 
     }
 }
 
-/// Counts up `broadcasts` whenever all sessions should tell what was changed here.
+/// Counts up `broadcasts` whenever all sessions should tell what was changed here. `changes` must have been subscribed
+/// before those of the sessions: when it gives a change, theirs have given it, or will when they are asked.
 pub(crate) async fn keep_pace(
     hub: Hub,
+    mut changes: ChangeFeed,
     mut pace: Pace,
     counters: Arc<Counters>,
     broadcasts: watch::Sender<u64>,
 ) {
-    let (mut changes, mut events) = (hub.changes(), hub.events());
+    let mut events = hub.events();
     let started = Instant::now();
     loop {
         // At once, not by a timer: those are a millisecond late or two.

@@ -138,7 +138,7 @@ impl Neighbourhood {
         let Neighbourhood { seat, queue, rings, .. } = self;
         let (broadcast, broadcasts) = watch::channel(0);
         let pace = Pace::new(options.batch, options.flush);
-        let pacing = tokio::spawn(keep_pace(hub.clone(), pace, counters.clone(), broadcast));
+        let pacing = tokio::spawn(keep_pace(hub.clone(), hub.changes(), pace, counters.clone(), broadcast));
         let abilities = Abilities { queue: queue.is_some(), rings: rings.is_some() };
         let (_queue_listener, mut from_queue) = queue.unzip();
         let (ring_listener, mut from_rings, offers) = match rings {
