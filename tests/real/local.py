@@ -245,4 +245,7 @@ def conflicts(run, group, index):
     done = subprocess.run([run.binary, "--json", "conflicts", str(group.path(index))], capture_output=True, text=True, timeout=30)
     if done.returncode != 0:
         raise Failure(f"conflicts failed: {done.stderr}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    listed = [json.loads(line) for line in done.stdout.splitlines()]
+    if any(each.pop("user") != group.users[index].name for each in listed):
+        raise Failure(f"conflicts of another user than {group.users[index].name}: {done.stdout}")
+    return listed
