@@ -12,7 +12,7 @@ use std::sync::Arc;
 use syncline_engine::{DiffCost, diff, diff_cost, line_hunks};
 
 use super::candidates::{Candidate, Evidence, Maker};
-use super::signs::{Signs, is_any_left};
+use super::signs::{Removed, Signs, is_any_left};
 
 /// A save of which no line and less than this share (in percent) stems from any candidate is another file.
 const RESEMBLES_PERCENT: usize = 40;
@@ -236,19 +236,14 @@ fn lacks_what_it_brought(save: &Save<'_>, index: usize) -> bool {
     let (Some(before), Some(text)) = (before.and_then(text_of), text_of(index)) else { return false };
     let taken_out = diff(text, save.text);
     let (mut brought, mut shift) = (0, 0isize);
-    let (mut old, mut passed) = (before.chars(), 0);
+    let mut removed = Removed::of(before);
     for change in diff(before, text) {
         let added = change.insert.chars().count();
         let place = change.range.start.saturating_add_signed(shift);
         shift += added as isize - change.range.len() as isize;
-        let mut of_lines = false;
-        if !change.range.is_empty() {
-            let removed = old.by_ref().skip(change.range.start - passed).take(change.range.len());
-            of_lines = removed.filter(|c| *c == '\n').count() > 0;
-            passed = change.range.end;
-        }
+        let takes_lines_out = removed.by(&change).contains('\n');
         // Two may well take out the same lines, each on their own.
-        if added == 0 && of_lines {
+        if added == 0 && takes_lines_out {
             continue;
         }
         // Where it changed what was there, a third text may be a change of the second.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::str::Chars;
 use syncline_engine::{Edit, diff, is_distinctive};
 
 /// Two people do not write the same word of so many letters and digits in one place, where nobody wrote it before.
@@ -28,7 +29,7 @@ impl Signs {
     pub fn read(older: &str, newest: &str, save: &str, taken_back: &[Edit]) -> Signs {
         let (own, wording) = (diff(older, save), Wording::of(older, newest, save));
         let (mut signs, mut shift) = (Signs::default(), 0isize);
-        let (mut old, mut passed) = (older.chars(), 0);
+        let mut removed = Removed::of(older);
         for change in diff(older, newest) {
             let added = change.insert.chars().count();
             let place = change.range.start.saturating_add_signed(shift);
@@ -54,10 +55,7 @@ impl Signs {
             }
             let words = change.insert.chars().any(char::is_alphanumeric);
             signs.has |= lines.has > 0 || words && as_after && !as_before;
-            let replaced = old.by_ref().skip(change.range.start - passed).take(change.range.len());
-            // All of it is passed, whatever its first letter.
-            let replaces_words = replaced.filter(|c| c.is_alphanumeric()).count() > 0;
-            passed = change.range.end;
+            let replaces_words = removed.by(&change).contains(char::is_alphanumeric);
             // What somebody put in the place of words may have been changed again, as a whole.
             let is_changed = replaces_words
                 && !as_before
@@ -79,6 +77,30 @@ impl Signs {
             Signs { has: false, lacks: true, .. } => Some(false),
             signs => signs.verdict(),
         }
+    }
+}
+
+/// What changes take out of a text.
+pub(super) struct Removed<'a> {
+    /// What stands behind the last change that took something out.
+    rest: Chars<'a>,
+    /// Where that begins, in scalars.
+    passed: usize,
+}
+
+impl<'a> Removed<'a> {
+    pub fn of(text: &'a str) -> Removed<'a> {
+        Removed { rest: text.chars(), passed: 0 }
+    }
+
+    /// What a change takes out; one change after the other, in the order of the text.
+    pub fn by(&mut self, change: &Edit) -> String {
+        let Range { start, end } = change.range.clone();
+        if start == end {
+            return String::new();
+        }
+        let before = start.saturating_sub(std::mem::replace(&mut self.passed, end));
+        self.rest.by_ref().skip(before).take(end - start).collect()
     }
 }
 
@@ -209,4 +231,19 @@ fn reaches(edit: &Edit, place: usize, length: usize) -> bool {
 /// Whether two ranges overlap or meet.
 fn touches(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start <= b.end && b.start <= a.end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_behind_an_insertion_is_told_by_its_own_letters() {
+        let older = "--------\n--------\n--------\n--------\nwords of old\nend\n";
+        let newest = "--------\n--------\nput in by another\n--------\n--------\ntold anew\nend\n";
+        let save = "--------\n--------\nput in by another\n--------\n--------\nsomething else\nend\n";
+        // What the other put in the place of words was changed again: nothing is lacking of it.
+        let signs = Signs::read(older, newest, save, &diff(newest, save));
+        assert!(!signs.lacks && signs.has, "{signs:?}");
+    }
 }
