@@ -24,7 +24,6 @@ def to_delta(edits, length):
         delta += [f"={start - at}"] * (start > at) + [f"-{end - start}"] * (end > start) + ["+" + insert] * bool(insert)
         at = end
     return delta + [f"={length - at}"] * (length > at)
-
 def from_delta(delta):
     edits, at = [], 0
     for step in delta:
@@ -99,6 +98,7 @@ class Client:
     def take(self, message):
         """Takes a message; says whether to send at once."""
         self.say(type="Pong") if message["type"] == "Ping" else None
+        sys.exit(message["message"]) if message.get("code") in ("forbidden", "not_text", "revoked", "replaced") else None
         if message["type"] not in ("ServerSync", "Resync") or not self.flight or message["seq"] != self.flight[0]:
             return message["type"] == "Poke" and self.flight is None
         self.flight = self.back = None
@@ -121,7 +121,7 @@ class Client:
         self.shadow, self.text, self.m, self.misfits = shadow, text, m, 0
         return self.text != self.shadow
     def run(self, seconds, done=lambda: True):
-        """Keeps the text in step until everything is saved and `done`, but not for longer than so many seconds."""
+        """Keeps the text in step until everything is saved and `done`, for so many seconds at most; says if it is saved."""
         end, pause, asked = time.time() + seconds, 0.2, False
         while time.time() < end and not (asked and not self.flight and self.text == self.shadow and done()):
             try:
@@ -139,11 +139,11 @@ class Client:
                 self.socket = self.flight = None
                 time.sleep(pause * random.uniform(0.5, 1))
                 pause = min(2 * pause, self.patience)
-
+        return asked and not self.unsaved and self.text == self.shadow
 if __name__ == "__main__":
     client = Client(sys.argv[1].rsplit(":", 1), sys.argv[2], open(sys.argv[3]).read().strip())
-    client.run(10)
+    saved = client.run(10) or sys.exit("no hub answers")
     for line in sys.stdin:
         client.text += "\n" * (client.text[-1:] not in ("", "\n")) + line.rstrip("\n") + "\n"
-        client.run(60)
-    print(client.text, end="")
+        saved = client.run(60)
+    sys.exit(print(client.text, end="") if saved else "not everything is saved; the text was:\n" + client.text)

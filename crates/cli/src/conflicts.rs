@@ -8,7 +8,7 @@ use crate::args::Whose;
 use crate::control::{ask_at, show};
 use crate::failure::Failure;
 use crate::history::{Place, for_each};
-use crate::report::{clock_of, json_line, safe};
+use crate::report::{json_line, moment_of, safe};
 
 /// How much of a lost text a person is shown.
 const SHOWN: usize = 60;
@@ -55,7 +55,7 @@ fn as_json(conflict: &Conflict, place: &Place) -> Value {
 
 fn as_text(conflict: &Conflict) -> String {
     let Conflict { winner, loser } = conflict;
-    let time = clock_of(winner.time_ms);
+    let time = moment_of(winner.time_ms);
     let (won, lost) = (safe(&winner.author), safe(&loser.author));
     if loser.inserted.is_empty() {
         return format!("{time}  {won} after {lost}, who only took something out");

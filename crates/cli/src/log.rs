@@ -6,7 +6,7 @@ use syncline_hub::diffsync::change_log;
 use crate::args::Whose;
 use crate::failure::Failure;
 use crate::history::{Place, for_each};
-use crate::report::{clock_of, json_line, safe};
+use crate::report::{json_line, moment_of, safe};
 
 /// Prints the newest changes of a file, oldest first, from the journal: whether a hub runs or not.
 pub fn run(whose: &Whose, most: usize, json: bool) -> Result<(), Failure> {
@@ -23,7 +23,7 @@ fn tell(place: &Place, most: usize, json: bool) -> Result<(), Failure> {
             }));
         } else {
             let (time, author, channel) =
-                (clock_of(entry.time_ms), safe(&entry.author), safe(&entry.channel));
+                (moment_of(entry.time_ms), safe(&entry.author), safe(&entry.channel));
             println!(
                 "{time}  version {}  +{} -{}  {author} ({channel})",
                 entry.version, entry.inserted, entry.deleted

@@ -64,8 +64,14 @@ pub fn date_of(time_ms: u64) -> String {
     format!("{year}-{month:02}-{day:02} {:02}:{:02}Z", minutes / 60 % 24, minutes % 60)
 }
 
+/// When something was, in milliseconds since 1970: the time of day if it was today, else the day and the minute.
+pub fn moment_of(time_ms: u64) -> String {
+    const DAY_MS: u64 = 86_400_000;
+    if time_ms / DAY_MS == now_ms() / DAY_MS { clock_of(time_ms) } else { date_of(time_ms) }
+}
+
 /// The time of day of a moment in milliseconds since 1970.
-pub fn clock_of(time_ms: u64) -> String {
+fn clock_of(time_ms: u64) -> String {
     let seconds = time_ms / 1000 % 86_400;
     format!("{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

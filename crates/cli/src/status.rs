@@ -9,7 +9,7 @@ use crate::control::ask_at;
 use crate::failure::Failure;
 use crate::history::{Place, for_each, local_users};
 use crate::local;
-use crate::report::{clock_of, json_line, safe};
+use crate::report::{json_line, moment_of, safe};
 use crate::state_dir::{JOURNAL, opener_at, root_of, state_path, user_state_path};
 
 /// `syncline status [PATH]`: of the folder, and of each user who has a copy of a document in it.
@@ -63,7 +63,7 @@ async fn tell(place: &Place, json: bool) -> Result<(), Failure> {
     for file in files.iter().rev().take(SHOWN) {
         let (path, changed) = (file["path"].as_str().unwrap_or_default(), file["changed_ms"].as_u64());
         let when =
-            changed.map_or_else(|| "never changed".to_owned(), |ms| format!("changed {}", clock_of(ms)));
+            changed.map_or_else(|| "never changed".to_owned(), |ms| format!("changed {}", moment_of(ms)));
         println!("  {}  {when}", safe(path));
     }
     if files.len() > SHOWN {
@@ -156,7 +156,7 @@ pub fn why(whose: &Whose, json: bool) -> Result<(), Failure> {
             if json {
                 json_line(&json!({"time_ms": time_ms, "what": what, "user": place.user}));
             } else {
-                println!("{}  {}", clock_of(time_ms), safe(&what));
+                println!("{}  {}", moment_of(time_ms), safe(&what));
             }
         }
         Ok(())

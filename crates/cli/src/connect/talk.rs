@@ -1,12 +1,13 @@
 //! The conversation: commands from the terminal, messages from the hub, and dialing again when it is gone.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use serde_json::json;
 use syncline_engine::Edit;
 use syncline_net::{BackOff, ConnectError, Stream, connect};
 use syncline_protocol::diffsync::{Client, ClientInput, ClientOutput, HistoryEntry};
-use syncline_protocol::limits;
+use syncline_protocol::{ProtocolError, limits};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -15,7 +16,7 @@ use super::Place;
 use super::command::{Command, HELP};
 use super::terminal::{Terminal, Typed};
 use crate::failure::Failure;
-use crate::report::{clock_of, safe};
+use crate::report::{moment_of, safe};
 
 /// How long the first connection, and saving at the end, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,6 +58,10 @@ pub struct Talk {
     wrong: Option<Failure>,
     /// History that was asked for and has not come.
     asked: bool,
+    /// Why the hub does not take what was typed, if it said so.
+    refused: Option<ProtocolError>,
+    /// Why the last attempt to reach the hub failed, if it did.
+    unreached: Option<String>,
 }
 
 impl Talk {
@@ -74,6 +79,8 @@ impl Talk {
             failure: None,
             wrong: None,
             asked: false,
+            refused: None,
+            unreached: None,
         }
     }
 
@@ -88,8 +95,12 @@ impl Talk {
         loop {
             let event = tokio::select! {
                 line = typed.recv() => {
-                    let Some(Typed::Line(line)) = line else { break };
-                    if self.command(&line, &mut terminal).await {
+                    let last = match line {
+                        Some(Typed::Line(line)) => self.command(&line, &mut terminal).await,
+                        Some(Typed::Wrong(why)) => self.wrong(&why, &mut terminal),
+                        Some(Typed::End) | None => true,
+                    };
+                    if last {
                         break;
                     }
                     terminal.done();
@@ -106,10 +117,16 @@ impl Talk {
     }
 
     fn unreachable(&self) -> Failure {
-        Failure::other(
-            format!("no hub answers at {}", self.place),
-            "start it with `syncline serve FOLDER --diffsync ADDR`",
-        )
+        let start = "start it with `syncline serve FOLDER --diffsync ADDR`";
+        match &self.unreached {
+            Some(why) => Failure::other(format!("no hub answers at {}: {why}", self.place), start),
+            None if self.line.is_none() => Failure::other(format!("no hub answers at {}", self.place), start),
+            // Something is there, and does not speak.
+            None => Failure::other(
+                format!("what listens at {} does not answer as a hub does", self.place),
+                "is it the address that `serve --diffsync` printed? If the hub speaks TLS: --tls or --fingerprint",
+            ),
+        }
     }
 
     /// Waits for one thing that is not the terminal's. Cancel-safe.
@@ -153,10 +170,13 @@ impl Talk {
                     self.failure = Some(Failure::usage(what, "see `syncline connect --help` about TLS"));
                 } else if nobody && !self.opened {
                     self.failure = Some(self.unreachable());
+                } else {
+                    self.unreached = Some(error.to_string());
                 }
                 return self.later();
             }
         };
+        self.unreached = None;
         let (read, write) = tokio::io::split(stream);
         self.line = Some(Line { read: BufReader::new(read), write, part: Vec::new(), seen: 0 });
         self.handle(ClientInput::Connected, terminal).await;
@@ -174,7 +194,8 @@ impl Talk {
         self.client.handle(ClientInput::Disconnected, now);
         self.line = None;
         if self.opened {
-            terminal.note(&format!("({}; what you type is kept and sent when the hub is back)", safe(why)));
+            let text = format!("({}; what you type is kept and sent when the hub is back)", safe(why));
+            terminal.note(&text, &json!({"event": "disconnected", "why": why}));
         }
         self.later();
     }
@@ -222,17 +243,25 @@ impl Talk {
                     }
                 }
                 ClientOutput::Saved => {
+                    self.refused = None;
                     if terminal.is_json() {
                         terminal.print_json(&json!({"event": "saved"}));
                     }
                 }
-                ClientOutput::Resynced => terminal.note("(both sides began anew; nothing you typed is lost)"),
+                ClientOutput::Resynced => terminal.note(
+                    "(the hub knew another text than was left here; it is shown now, with what you typed and was not saved)",
+                    &json!({"event": "resynced"}),
+                ),
                 ClientOutput::History(entries) => {
                     self.asked = false;
                     show_history(&entries, terminal);
                 }
                 ClientOutput::Refused(error) => {
-                    terminal.note(&format!("(the hub: {})", safe(&error.to_string())))
+                    terminal.note(
+                        &format!("(the hub: {})", safe(&error.to_string())),
+                        &json!({"event": "refused", "code": error.code.code(), "message": error.message}),
+                    );
+                    self.refused = Some(error);
                 }
                 ClientOutput::Redial(why) => return self.lost(&why, terminal),
                 ClientOutput::GiveUp(error) => {
@@ -271,11 +300,15 @@ impl Talk {
         match &command {
             Command::Show => self.show(terminal),
             Command::Stats => self.stats(terminal),
+            Command::Help if terminal.is_json() => terminal.print_json(&json!({"help": HELP})),
             Command::Help => terminal.print(HELP),
             Command::Quit => return true,
             Command::History => {
                 if !self.client.is_live() {
-                    terminal.note("(there is no connection now)");
+                    terminal.note(
+                        "(there is no connection now)",
+                        &json!({"error": "there is no connection now"}),
+                    );
                     return false;
                 }
                 self.asked = true;
@@ -370,10 +403,15 @@ impl Talk {
         if saved {
             return self.wrong.map_or(Ok(()), Err);
         }
-        Err(self.with_text(Failure::other(
-            "the hub could not be reached",
-            "keep your text, and try again when the hub runs",
-        )))
+        Err(self.with_text(match &self.refused {
+            Some(error) => {
+                Failure::other(format!("the hub refused: {}", safe(&error.message)), error.code.hint())
+            }
+            None => Failure::other(
+                "the hub could not be reached",
+                "keep your text, and try again when the hub runs",
+            ),
+        }))
     }
 
     /// A failure, and what was typed and is nowhere else: it must not go with the program.
@@ -381,7 +419,12 @@ impl Talk {
         if self.client.is_saved() {
             return failure;
         }
-        failure.saying(&format!("what you typed is not saved. Your text was:\n{}", self.client.text()))
+        let mut text = self.client.text().to_string();
+        if std::io::stderr().is_terminal() {
+            // Other people's words must not command it.
+            text = text.split('\n').map(safe).collect::<Vec<_>>().join("\n");
+        }
+        failure.saying(&format!("what you typed is not saved. Your text was:\n{text}"))
     }
 }
 
@@ -421,7 +464,7 @@ fn show_history(entries: &[HistoryEntry], terminal: &mut Terminal) {
                 "inserted": entry.inserted, "deleted": entry.deleted, "version": entry.version,
             }));
         } else {
-            let (time, author) = (clock_of(entry.time_ms), safe(&entry.author));
+            let (time, author) = (moment_of(entry.time_ms), safe(&entry.author));
             let (channel, version) = (safe(&entry.channel), entry.version);
             terminal.print(&format!(
                 "{time}  version {version}  +{} -{}  {author} ({channel})",

@@ -1,6 +1,6 @@
 //! Where commands come from and where answers go: a terminal with line editing, or a pipe.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rustyline::error::ReadlineError;
@@ -21,6 +21,8 @@ const WAITING: usize = 1;
 pub enum Typed {
     /// A line.
     Line(String),
+    /// What came is no text, or cannot be read: nothing more is read.
+    Wrong(String),
     /// Nothing more comes.
     End,
 }
@@ -96,11 +98,13 @@ impl Terminal {
         json_line(value);
     }
 
-    /// Says what happened besides: to a person here, to a script on standard error.
-    pub fn note(&mut self, text: &str) {
-        if self.interactive {
+    /// Says what happened besides: to a person here, to a script on standard error, to a program as this event.
+    pub fn note(&mut self, text: &str, event: &Value) {
+        if self.json {
+            self.print_json(event);
+        } else if self.interactive {
             self.print(text);
-        } else if !self.json {
+        } else {
             eprintln!("{text}");
         }
     }
@@ -117,7 +121,7 @@ fn edit_lines(mut editor: DefaultEditor, lines: &mpsc::Sender<Typed>, answers: &
             Err(ReadlineError::Interrupted) => continue,
             Err(_) => Typed::End,
         };
-        let last = matches!(typed, Typed::End);
+        let last = !matches!(typed, Typed::Line(_));
         if lines.blocking_send(typed).is_err() || last || answers.recv().is_err() {
             return;
         }
@@ -129,10 +133,14 @@ fn read_lines(lines: &mpsc::Sender<Typed>, answers: &Receiver<()>) {
     loop {
         let mut line = String::new();
         let typed = match input.read_line(&mut line) {
-            Ok(count) if count > 0 => Typed::Line(line),
-            _ => Typed::End,
+            Ok(0) => Typed::End,
+            Ok(_) => Typed::Line(line),
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                Typed::Wrong("a command that is not UTF-8".to_owned())
+            }
+            Err(error) => Typed::Wrong(format!("the commands cannot be read: {error}")),
         };
-        let last = matches!(typed, Typed::End);
+        let last = !matches!(typed, Typed::Line(_));
         if lines.blocking_send(typed).is_err() || last || answers.recv().is_err() {
             return;
         }

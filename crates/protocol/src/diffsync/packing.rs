@@ -37,21 +37,24 @@ pub fn pack(json: String, agreed: bool) -> String {
 pub fn unpack(line: &str, agreed: bool, most: usize) -> Result<Cow<'_, str>, ProtocolError> {
     #[derive(Deserialize)]
     struct Packed<'a> {
-        r#type: &'a str,
-        zlib: &'a str,
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+        #[serde(borrow)]
+        zlib: Option<Cow<'a, str>>,
     }
-    // Most lines are not packed, and a line that is says so at its beginning or is read like any other.
-    if !line.trim_start().starts_with(r#"{"type":"Packed""#) {
+    // Most lines are not packed, and need not be read twice to know that.
+    if !names_packed(line) {
+        return Ok(Cow::Borrowed(line));
+    }
+    let packed: Packed<'_> = serde_json::from_str(line).map_err(|error| describe(&error))?;
+    if packed.r#type != "Packed" {
         return Ok(Cow::Borrowed(line));
     }
     if !agreed {
         return Err(bad("a packed message, and no compression was agreed"));
     }
-    let packed: Packed<'_> = serde_json::from_str(line).map_err(|error| describe(&error))?;
-    if packed.r#type != "Packed" {
-        return Err(bad("an unknown type"));
-    }
-    let bytes = BASE64.decode(packed.zlib.as_bytes()).map_err(|_| bad("a packed message is not base64"))?;
+    let packed = packed.zlib.ok_or_else(|| bad("the key \"zlib\" is missing"))?;
+    let bytes = BASE64.decode(packed.as_bytes()).map_err(|_| bad("a packed message is not base64"))?;
     let json = decompress_to_vec_zlib_with_limit(&bytes, most).map_err(|error| match error.status {
         miniz_oxide::inflate::TINFLStatus::HasMoreOutput => {
             ProtocolError::new(ErrorCode::TooLarge, format!("a packed message of more than {most} bytes"))
@@ -61,6 +64,18 @@ pub fn unpack(line: &str, agreed: bool, most: usize) -> Result<Cow<'_, str>, Pro
     let json = String::from_utf8(json).map_err(|_| bad("a packed message is not UTF-8"))?;
     Ok(Cow::Owned(json))
 }
+
+/// Whether the word stands where the type of a packed message does: before its only long value, or behind it.
+fn names_packed(line: &str) -> bool {
+    const NAME: &[u8] = b"\"Packed\"";
+    let line = line.as_bytes();
+    let (first, last) = (line.first_chunk::<NEAR>(), line.last_chunk::<NEAR>());
+    let ends = [first.map_or(line, |first| first), last.map_or(line, |last| last)];
+    ends.iter().any(|end| end.windows(NAME.len()).any(|part| part == NAME))
+}
+
+/// So near to an end of the line, in bytes, its type is looked for.
+const NEAR: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -75,6 +90,22 @@ mod tests {
         assert_eq!(pack(long.clone(), false), long);
         assert_eq!(pack("{}".into(), true), "{}");
         assert_eq!(unpack("{}", true, 10).unwrap(), "{}");
+    }
+
+    #[test]
+    fn any_json_of_a_packed_message_is_read() {
+        let long = format!(r#"{{"type":"Ping","x":"{}"}}"#, "a line of text ".repeat(1_000));
+        let zlib = BASE64.encode(&compress_to_vec_zlib(long.as_bytes(), 6));
+        for line in [
+            format!(r#"{{"type": "Packed", "zlib": "{zlib}"}}"#),
+            format!(r#"  {{ "zlib":"{zlib}",   "type" : "Packed" }} "#),
+            format!(r#"{{"type":"Packed","zlib":"{}"}}"#, zlib.replace('/', "\\/")),
+        ] {
+            assert_eq!(unpack(&line, true, 1 << 20).unwrap(), long);
+        }
+        // A document of that name is none.
+        let other = r#"{"type":"History","doc":"Packed"}"#;
+        assert_eq!(unpack(other, true, 1 << 20).unwrap(), other);
     }
 
     #[test]
