@@ -164,6 +164,16 @@ pub enum Verb {
         after_help = "Examples:\n  syncline why notes/a.txt\n  syncline why user_1_doc.txt                a copy of `syncline local user_1`\n  syncline why                               every copy in this folder"
     )]
     Why(Whose),
+    /// Write every text of a folder, with its version and when it last changed, to a SQLite database.
+    #[command(
+        after_help = "Examples:\n  syncline export documents.db notes\n  sqlite3 documents.db 'SELECT path, version, changed_at FROM documents'\n\nThe table `documents` has: path, text, version, changed_ms, changed_at."
+    )]
+    Export {
+        /// The database to write, outside of the folder. An older export is replaced, any other file is not.
+        database: PathBuf,
+        #[command(flatten)]
+        whose: Whose,
+    },
     /// Say what a folder and this machine can do, and what to change.
     #[command(after_help = "Examples:\n  syncline doctor notes\n  syncline doctor --json")]
     Doctor {

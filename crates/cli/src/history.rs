@@ -1,8 +1,8 @@
 //! Whose history a path is about, and that history, read from the journal: whether a hub runs or not.
 
 use std::path::{Path, PathBuf};
+use syncline_engine::Document;
 use syncline_engine::catalogue::DocId;
-use syncline_engine::{Document, EventBatch};
 use syncline_local::Name;
 use syncline_store::LogReader;
 
@@ -115,19 +115,9 @@ impl Place {
     pub fn read(&self) -> Result<Document, Failure> {
         let (doc, reader) = self.document()?;
         let path = self.file()?;
-        let damaged = |error: &dyn std::fmt::Display| {
+        reader.document(doc)?.to_document().map_err(|error| {
             Failure::other(format!("{path} in the journal: {error}"), "the other documents are not affected")
-        };
-        let stored = reader.document(doc)?;
-        let mut document = match &stored.snapshot {
-            Some(bytes) => Document::decode(bytes).map_err(|error| damaged(&error))?,
-            None => Document::new(),
-        };
-        for batch in &stored.batches {
-            let batch = EventBatch::decode(batch).map_err(|error| damaged(&error))?;
-            document.merge(&batch).map_err(|error| damaged(&error))?;
-        }
-        Ok(document)
+        })
     }
 }
 

@@ -5,6 +5,7 @@ mod conflicts;
 mod connect;
 mod control;
 mod doctor;
+mod export;
 mod failure;
 mod history;
 mod join;
@@ -68,6 +69,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         Verb::Conflicts { whose, restore } => conflicts::run(&whose, restore.as_deref(), json).await,
         Verb::Rescue(args) => rescue::run(args, json),
         Verb::Token(verb) => token::run(verb, json).await,
+        Verb::Export { database, whose } => export::run(&database, &whose, json),
         Verb::Why(whose) => status::why(&whose, json),
         Verb::Doctor { path } => doctor::run(&path, json).await,
         Verb::Completions { shell } => pages::completions(shell),

@@ -68,3 +68,36 @@ fn a_deleted_file_is_had_back() {
     assert_eq!(answer[0]["ok"], true, "{answer:?}");
     eventually("it is back", || read(file.clone()) == "text\n");
 }
+
+#[test]
+fn texts_versions_and_times_can_be_asked_with_sql() {
+    let shared = folder(&[("a.txt", "one\n"), ("b.md", "two\n")]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let database = elsewhere.path().join("documents.db");
+    let serving = Running::start(&["serve", text(shared.path()), "--listen", "127.0.0.1:0"]);
+    serving.until("it is ready", |line| line.get("join").is_some());
+    std::fs::write(shared.path().join("a.txt"), "né\n").unwrap();
+    let asked = || {
+        let exported = json(&["export", text(&database), text(shared.path())]);
+        assert_eq!(exported[0]["exported"], 2);
+        let connection = rusqlite::Connection::open(&database).unwrap();
+        let sql = "SELECT path, text, version, changed_ms > 1700000000000, changed_at LIKE '20%Z' FROM documents ORDER BY path";
+        let mut statement = connection.prepare(sql).unwrap();
+        let row = |row: &rusqlite::Row<'_>| {
+            let known = row.get::<_, bool>(3)? && row.get::<_, bool>(4)?;
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?, known))
+        };
+        statement.query_map([], row).unwrap().map(Result::unwrap).collect::<Vec<_>>()
+    };
+    eventually("the save is in it", || asked()[0].1 == "né\n");
+    let rows = asked();
+    assert_eq!((rows[0].0.as_str(), rows[1].0.as_str()), ("a.txt", "b.md"));
+    assert!(rows.iter().all(|(_, _, version, known)| *version > 0 && *known), "{rows:?}");
+    // What would be shared, or would replace somebody's file, is refused.
+    for (place, code) in [(shared.path().join("x.db"), 2), (elsewhere.path().join("letter"), 1)] {
+        std::fs::write(elsewhere.path().join("letter"), "dear").unwrap();
+        let refused = support::run(&["export", text(&place), text(shared.path())]);
+        assert_eq!(refused.status.code(), Some(code), "{}", place.display());
+    }
+    assert_eq!(std::fs::read(elsewhere.path().join("letter")).unwrap(), b"dear");
+}

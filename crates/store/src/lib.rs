@@ -7,12 +7,14 @@
 mod acknowledged;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod export;
 mod journal;
 mod lock;
 mod log;
 mod memory;
 mod sqlite;
 
+pub use export::{Export, Exported};
 pub use journal::{Journal, Opener};
 pub use lock::{FolderLock, LockError};
 pub use log::{

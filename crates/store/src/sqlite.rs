@@ -18,8 +18,7 @@ use crate::log::{
 /// The newest schema; `PRAGMA user_version` says which one a file has.
 const SCHEMA: i64 = 4;
 
-/// `documents`, `version` and `changed_ms` are there for people and scripts: text, version and time
-/// of each document can be asked of the database itself.
+/// Events are in it as the engine encodes them; for texts, versions and times in SQL see [`crate::Export`].
 const CREATE: &str = "
 CREATE TABLE batches (doc BLOB NOT NULL, n INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (doc, n)) WITHOUT ROWID;
 CREATE TABLE snapshots (doc BLOB PRIMARY KEY, bytes BLOB NOT NULL);
@@ -99,7 +98,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
+pub(crate) fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full { path },
