@@ -224,10 +224,13 @@ impl Talk {
                         }));
                     } else if terminal.is_interactive() {
                         let what = if self.opened { "Connected again to" } else { "Connected to" };
-                        let doc = safe(&ok.doc);
+                        let (doc, place, version) = (safe(&ok.doc), &self.place, ok.version);
+                        let changed = match ok.changed_ms {
+                            0 => String::new(),
+                            time_ms => format!(", changed {}", moment_of(time_ms)),
+                        };
                         terminal.print(&format!(
-                            "{what} {doc} at {}. `help` lists what you can say.",
-                            self.place
+                            "{what} {doc} at {place}, version {version}{changed}. `help` lists what you can say."
                         ));
                     }
                     self.opened = true;
