@@ -19,7 +19,7 @@ use syncline_store::{Journal, LogReader, Opener, Record};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::diffsync::{DiffParty, DiffSession, Seats};
+use crate::diffsync::{DiffParty, DiffSession, DiffTarget, Seats};
 use crate::document::{Command, DocumentTask};
 use crate::error::HubError;
 use crate::event::HubEvent;
@@ -447,17 +447,26 @@ impl Hub {
         TextSession::open(self.clone(), path, party).await
     }
 
-    /// Opens a diff-sync session on a text document, new or known, and says where it stands: at a path, or on
-    /// the folder's only (otherwise first) text. An older connection that has the session is asked to leave.
+    /// Finds the text document that a diff-sync client means: the one that its session had under the path, wherever that
+    /// is now, or what is at the path; without one, the folder's only (otherwise first) text.
     ///
     /// # Errors
-    /// [`HubError::UnknownDocument`], [`HubError::NotText`], [`HubError::NotYours`].
+    /// [`HubError::UnknownDocument`], [`HubError::NotText`].
+    pub async fn find_diff(&self, path: Option<&str>, party: &DiffParty) -> Result<DiffTarget, HubError> {
+        DiffTarget::find(self, path, party).await
+    }
+
+    /// Opens a diff-sync session, new or known, on a document that was found for it, and says where it stands. An older
+    /// connection that has the session is asked to leave, and waited for.
+    ///
+    /// # Errors
+    /// [`HubError::NotYours`].
     pub async fn open_diff(
         &self,
-        path: Option<&str>,
+        target: DiffTarget,
         party: DiffParty,
     ) -> Result<(DiffSession, syncline_protocol::diffsync::ConnectOk), HubError> {
-        DiffSession::open(self.clone(), path, party).await
+        DiffSession::open(self.clone(), target, party).await
     }
 
     // ---- for the tasks ----

@@ -6,11 +6,12 @@ mod support;
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use support::{Served, eventually, serve};
 use syncline_engine::Edit;
-use syncline_hub::HubError;
 use syncline_hub::diffsync::{DiffParty, DiffSession};
+use syncline_hub::{Hub, HubError};
 use syncline_protocol::diffsync::{
     Answer, ClientReturn, ClientSync, ConnectOk, Delta, Resync, ServerSync, SessionId, Sum,
 };
@@ -22,7 +23,11 @@ fn party(session: u8) -> DiffParty {
 }
 
 async fn open(served: &Served, session: u8) -> (DiffSession, ConnectOk) {
-    served.hub.open_diff(Some("a.txt"), party(session)).await.unwrap()
+    open_as(&served.hub, "a.txt", party(session)).await.unwrap()
+}
+
+async fn open_as(hub: &Hub, path: &str, party: DiffParty) -> Result<(DiffSession, ConnectOk), HubError> {
+    hub.open_diff(hub.find_diff(Some(path), &party).await?, party).await
 }
 
 /// A request that inserts at the beginning of a text.
@@ -179,8 +184,70 @@ async fn a_client_comes_back_to_its_document_though_that_was_renamed_meanwhile()
     let (_, ok) = open(&served, 2).await;
     assert_eq!((ok.resumed, ok.text.as_deref()), (false, Some("quite another thing\n")));
     let stranger = DiffParty { identity: [8; 32], ..party(1) };
-    let (session, _) = served.hub.open_diff(Some("a.txt"), stranger).await.unwrap();
+    let (session, _) = open_as(&served.hub, "a.txt", stranger).await.unwrap();
     assert_eq!(session.document(), "a.txt", "a stolen name of a session leads nowhere");
+}
+
+/// `renames` in order: each from one name to another.
+async fn come_back_after(renames: &[(&str, &str)], restarted: bool) {
+    let (a, b) =
+        ("the first text, long enough to be known again\n", "of another one these are the words, many\n");
+    let mut served = serve(&[("a.txt", a.as_bytes()), ("b.txt", b.as_bytes())]).await;
+    for (path, text) in [("a.txt", a), ("b.txt", b)] {
+        let (mut session, _) = open_as(&served.hub, path, party(1)).await.unwrap();
+        synced(session.sync(insert(1, 0, 0, text, "X ")).await.unwrap());
+        eventually("written", || served.read(path) == format!("X {text}")).await;
+        session.leave().await;
+    }
+    for (from, to) in renames {
+        let doc = served.hub.document_at(from).unwrap();
+        fs::rename(served.path(from), served.path(to)).unwrap();
+        eventually("renamed", || served.hub.document_at(to) == Some(doc)).await;
+    }
+    if restarted {
+        served.restart(2).await;
+    }
+    let mut open = Vec::new();
+    for (path, text) in [("a.txt", a), ("b.txt", b)] {
+        // What is open stays open: neither may wait for the other's seat.
+        let opened = tokio::time::timeout(Duration::from_secs(10), open_as(&served.hub, path, party(1)));
+        let (mut session, ok) = opened.await.expect("not kept waiting").unwrap();
+        assert_eq!((ok.resumed, ok.doc.as_str(), ok.sum), (true, path, Sum::of(&format!("X {text}"))));
+        synced(session.sync(insert(2, 1, ok.m, &format!("X {text}"), "Y ")).await.unwrap());
+        let place = session.document().to_owned();
+        eventually("in its own file", || served.read(&place) == format!("Y X {text}")).await;
+        open.push(session);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_finds_each_of_its_documents_though_their_names_were_passed_on() {
+    for restarted in [false, true] {
+        come_back_after(&[("a.txt", "c.txt"), ("b.txt", "a.txt")], restarted).await;
+        come_back_after(&[("a.txt", "c.txt"), ("b.txt", "a.txt"), ("c.txt", "b.txt")], restarted).await;
+    }
+}
+
+/// The older connection has not ended yet, and nothing of its sessions is in the journal.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_were_passed_on_are_known_from_the_connection_that_has_them() {
+    let (a, b) =
+        ("the first text, long enough to be known again\n", "of another one these are the words, many\n");
+    let served = serve(&[("a.txt", a.as_bytes()), ("b.txt", b.as_bytes())]).await;
+    let (mut old, _) = open(&served, 1).await;
+    let (other, _) = open_as(&served.hub, "b.txt", party(1)).await.unwrap();
+    for (from, to) in [("a.txt", "c.txt"), ("b.txt", "a.txt")] {
+        let doc = served.hub.document_at(from).unwrap();
+        fs::rename(served.path(from), served.path(to)).unwrap();
+        eventually("renamed", || served.hub.document_at(to) == Some(doc)).await;
+    }
+    let hub = served.hub.clone();
+    let newer = tokio::spawn(async move { open_as(&hub, "a.txt", party(1)).await });
+    tokio::time::timeout(Duration::from_secs(10), old.taken_over()).await.expect("its own session is wanted");
+    old.leave().await;
+    let (session, ok) = newer.await.unwrap().unwrap();
+    assert_eq!((session.document(), ok.doc.as_str(), ok.text.as_deref()), ("c.txt", "a.txt", Some(a)));
+    other.leave().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,17 +256,17 @@ async fn the_newer_connection_takes_the_session_over_and_a_stranger_does_not() {
     let (mut old, _) = open(&served, 1).await;
     synced(old.sync(insert(1, 0, 0, "text", "A")).await.unwrap());
     let stolen = DiffParty { identity: [8; 32], ..party(1) };
-    let refused = served.hub.open_diff(Some("a.txt"), stolen.clone()).await;
+    let refused = open_as(&served.hub, "a.txt", stolen.clone()).await;
     assert!(matches!(refused, Err(HubError::NotYours)), "while it is in use");
     let hub = served.hub.clone();
-    let newer = tokio::spawn(async move { hub.open_diff(Some("a.txt"), party(1)).await });
+    let newer = tokio::spawn(async move { open_as(&hub, "a.txt", party(1)).await });
     old.taken_over().await;
     old.leave().await;
     let (mut session, ok) = newer.await.unwrap().unwrap();
     assert_eq!((ok.resumed, ok.n, ok.last_seq), (true, 1, 1));
     synced(session.sync(insert(2, 1, 0, "Atext", "B")).await.unwrap());
     session.leave().await;
-    let refused = served.hub.open_diff(Some("a.txt"), stolen).await;
+    let refused = open_as(&served.hub, "a.txt", stolen).await;
     assert!(matches!(refused, Err(HubError::NotYours)), "and when only the journal has it");
 }
 
@@ -251,7 +318,7 @@ async fn rule_6_the_text_of_a_client_whose_checksum_is_wrong_is_kept_though_noth
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_that_are_not_there_and_texts_that_are_too_long_are_refused() {
     let served = serve(&[("a.txt", b"text"), ("b.bin", b"\0\xff")]).await;
-    let open = |path: &'static str| served.hub.open_diff(Some(path), party(1));
+    let open = |path: &'static str| open_as(&served.hub, path, party(1));
     assert!(matches!(open("none.txt").await, Err(HubError::UnknownDocument { .. })));
     assert!(matches!(open("b.bin").await, Err(HubError::NotText { .. })));
     let (mut session, _) = open("a.txt").await.unwrap();

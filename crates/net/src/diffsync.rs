@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 
 use futures_util::future::select_all;
-use syncline_hub::Hub;
 use syncline_hub::diffsync::{DiffParty, DiffSession, News};
-use syncline_protocol::diffsync::{Connection, Input, Output};
+use syncline_hub::{Hub, HubError, refusal};
+use syncline_protocol::diffsync::{ConnectOk, Connection, Input, Output};
 use syncline_protocol::{ErrorCode, ProtocolError, limits};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -18,7 +18,6 @@ use crate::admission::Place;
 use crate::lines::Lines;
 use crate::pass::Pass;
 use crate::socket::{Broken, Incoming, Outgoing, Received, Stranger, Writer};
-use syncline_hub::refusal;
 
 /// What carries the messages.
 pub(crate) enum Wire {
@@ -227,34 +226,11 @@ impl Driver<'_> {
                     Ok(doc) => doc,
                     Err(refused) => return Some(Input::DocumentOpened(Err(refused.into()))),
                 };
-                if self.sessions.iter().any(|open| open.is_on(doc.as_deref(), session)) {
-                    // It would wait for itself.
-                    let message = "this session has the document open on this connection already";
-                    let error = ProtocolError::new(ErrorCode::BadMessage, message);
-                    return Some(Input::DocumentOpened(Err(error)));
-                }
                 let party = DiffParty { session, identity: self.pass.identity(), name };
-                let hub = self.hub.clone();
-                let opened = tokio::select! {
-                    opened = Box::pin(hub.open_diff(doc.as_deref(), party)) => opened,
-                    // Two connections may want each other's sessions: neither may wait for ever.
-                    () = taken_over(&mut self.sessions) => return Some(Input::Stop),
-                };
-                Some(Input::DocumentOpened(match opened {
-                    Ok((session, ok)) => match self.pass.may(Verb::Read, Some(session.document())) {
-                        Ok(()) => {
-                            // Most have one, and room for four is a kilobyte.
-                            self.sessions.reserve_exact(1);
-                            self.sessions.push(session);
-                            Ok(ok)
-                        }
-                        // It was renamed to where this token does not reach.
-                        Err(refused) => {
-                            Box::pin(session.leave()).await;
-                            Err(refused.into())
-                        }
-                    },
-                    Err(error) => Err(refusal(&error)),
+                Some(Input::DocumentOpened(match Box::pin(self.open(doc.as_deref(), party)).await {
+                    Ok(ok) => Ok(ok),
+                    Err(Refused::By(error)) => Err(error),
+                    Err(Refused::Wanted) => return Some(Input::Stop),
                 }))
             }
             Output::Sync(index, sync) => {
@@ -282,7 +258,42 @@ impl Driver<'_> {
     }
 }
 
+/// Why a document was not opened.
+enum Refused {
+    By(ProtocolError),
+    /// Another connection wants a session of this one.
+    Wanted,
+}
+
+impl From<ProtocolError> for Refused {
+    fn from(error: ProtocolError) -> Refused {
+        Refused::By(error)
+    }
+}
+
 impl Driver<'_> {
+    async fn open(&mut self, path: Option<&str>, party: DiffParty) -> Result<ConnectOk, Refused> {
+        let refused = |error: HubError| refusal(&error);
+        // First which document it is: a path may mean another one to this session than to everybody else.
+        let target = self.hub.find_diff(path, &party).await.map_err(refused)?;
+        // It may have been renamed to where this token does not reach.
+        self.pass.may(Verb::Read, Some(target.document())).map_err(ProtocolError::from)?;
+        if self.sessions.iter().any(|open| open.excludes(&target)) {
+            let message = "the document is open on this connection already";
+            return Err(ProtocolError::new(ErrorCode::BadMessage, message).into());
+        }
+        let hub = self.hub.clone();
+        let (session, ok) = tokio::select! {
+            opened = hub.open_diff(target, party) => opened.map_err(refused)?,
+            // Two connections may want each other's sessions: neither may wait for ever.
+            () = taken_over(&mut self.sessions) => return Err(Refused::Wanted),
+        };
+        // Most have one, and room for four is a kilobyte.
+        self.sessions.reserve_exact(1);
+        self.sessions.push(session);
+        Ok(ok)
+    }
+
     /// An open document's session, if this may be done with it.
     fn allowed(&mut self, index: usize, verb: Verb) -> Result<&mut DiffSession, ProtocolError> {
         let gone = || ProtocolError::new(ErrorCode::Internal, "the document is not open");

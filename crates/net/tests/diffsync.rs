@@ -382,3 +382,72 @@ async fn a_session_that_opens_a_document_twice_on_one_connection_is_refused_and_
     let mut typist = Typist::new(2, false);
     typist.dial(&served).await;
 }
+
+/// One connection, several documents, each line answered by one (pokes left out).
+struct Talk(BufReader<TcpStream>);
+
+impl Talk {
+    async fn new(served: &Served) -> Talk {
+        Talk(BufReader::new(connect(served).await))
+    }
+
+    async fn say(&mut self, line: &str) -> serde_json::Value {
+        self.0.get_mut().write_all(line.as_bytes()).await.unwrap();
+        self.heard().await
+    }
+
+    async fn heard(&mut self) -> serde_json::Value {
+        loop {
+            let mut line = String::new();
+            timeout(PATIENCE, self.0.read_line(&mut line)).await.expect("an answer").unwrap();
+            let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if said["type"] != "Poke" {
+                return said;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_documents_whose_names_were_passed_on_are_both_opened_again_on_one_connection() {
+    let (a, b) =
+        ("the first text, long enough to be known again\n", "of another one these are the words, many\n");
+    let served = serve_folder(&[("a.txt", a), ("b.txt", b)]).await;
+    let mut talk = Talk::new(&served).await;
+    for (path, text) in [("a.txt", a), ("b.txt", b)] {
+        assert_eq!(talk.say(&greeting(path)).await["text"], text);
+        let sum = syncline_protocol::diffsync::Sum::of(&format!("X{text}"));
+        let rest = format!("\"m_ack\":0,\"edits\":[[0,[\"+X\",\"={}\"]]],\"sum\":\"{sum}\"", text.len());
+        let sync = format!("{{\"type\":\"ClientSync\",\"doc\":\"{path}\",\"seq\":1,{rest}}}\n");
+        assert_eq!(talk.say(&sync).await["n_ack"], 1);
+        eventually("in the file", || served.kept.read(path) == format!("X{text}")).await;
+    }
+    drop(talk);
+    for (from, to) in [("a.txt", "c.txt"), ("b.txt", "a.txt")] {
+        std::fs::rename(served.kept.path(from), served.kept.path(to)).unwrap();
+        let hub = &served.kept.hub;
+        eventually("renamed", || hub.document_at(to).is_some() && hub.document_at(from).is_none()).await;
+    }
+    let mut talk = Talk::new(&served).await;
+    for (path, text) in [("a.txt", a), ("b.txt", b)] {
+        let ok = talk.say(&greeting(path)).await;
+        let sum = syncline_protocol::diffsync::Sum::of(&format!("X{text}")).to_string();
+        assert_eq!((ok["resumed"].as_bool(), ok["sum"].as_str()), (Some(true), Some(sum.as_str())), "{ok}");
+    }
+    // By its new name it is the same document.
+    let again = talk.say(&greeting("c.txt")).await;
+    assert_eq!(again["code"], "bad_message", "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_is_open_once_on_a_connection_whatever_the_session() {
+    let served = serve_folder(&[("a.txt", "one\n"), ("b.txt", "two\n")]).await;
+    let mut talk = Talk::new(&served).await;
+    assert_eq!(talk.say(&greeting("a.txt")).await["text"], "one\n");
+    let other = |path| greeting(path).replace("0b", "0c");
+    for again in [other("a.txt"), other("a.txt").replace("\"doc\":\"a.txt\",", "")] {
+        let refused = talk.say(&again).await;
+        assert_eq!(refused["code"], "bad_message", "{refused}");
+    }
+    assert_eq!(talk.say(&other("b.txt")).await["text"], "two\n");
+}

@@ -15,7 +15,7 @@ mod tip;
 
 pub use change_log::change_log;
 pub use live_history::LiveHistory;
-pub use session::{DiffParty, DiffSession, News};
+pub use session::{DiffParty, DiffSession, DiffTarget, News};
 pub use tip::{Showcase, Tip};
 
 pub(crate) use command::{DiffCommand, take};

@@ -1,7 +1,7 @@
 //! One connection at a time has a session. A newer one asks the older one to leave, and goes on with the state
 //! it left: a client whose connection broke without a word must not be kept out by it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,7 +21,8 @@ pub(crate) struct State {
     pub unsure: bool,
 }
 
-type Key = (DocId, SessionId);
+/// The session first: all that it has is found together.
+type Key = (SessionId, DocId);
 
 struct Seat {
     identity: [u8; 32],
@@ -32,7 +33,8 @@ struct Seat {
     state: Arc<tokio::sync::Mutex<State>>,
 }
 
-type Register = Mutex<HashMap<Key, Arc<Seat>>>;
+/// A seat, and the path by which its newest client knows the document.
+type Register = Mutex<BTreeMap<Key, (Arc<Seat>, String)>>;
 
 /// All sessions that a connection has. Bounded by the connections and the documents each may open.
 #[derive(Default)]
@@ -71,21 +73,31 @@ impl Drop for Claim {
 }
 
 impl Seats {
-    /// Takes the session, from an older connection if need be.
+    /// The documents that connections of this identity have in this session, with the paths by which they know them:
+    /// what the journal has may be older, or not there yet.
+    pub fn of(&self, session: SessionId, identity: &[u8; 32]) -> BTreeMap<DocId, String> {
+        let seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = (session, DocId([0; 16]))..=(session, DocId([0xff; 16]));
+        let ours = seats.range(all).filter(|(_, (seat, _))| seat.identity == *identity);
+        ours.map(|((_, doc), (_, path))| (*doc, path.clone())).collect()
+    }
+
+    /// Takes the session, from an older connection if need be. `path` is the one by which its client knows the document.
     ///
     /// # Errors
     /// [`HubError::NotYours`] if another identity has it.
-    pub async fn take(&self, key: Key, identity: [u8; 32]) -> Result<Taken, HubError> {
+    pub async fn take(&self, key: Key, path: &str, identity: [u8; 32]) -> Result<Taken, HubError> {
         let (claim, wanted) = {
             let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let new = || {
                 let (wanted, state) = (watch::Sender::new(0), Arc::default());
-                Arc::new(Seat { identity, claims: AtomicUsize::new(0), wanted, state })
+                (Arc::new(Seat { identity, claims: AtomicUsize::new(0), wanted, state }), String::new())
             };
-            let seat = seats.entry(key).or_insert_with(new);
+            let (seat, known_as) = seats.entry(key).or_insert_with(new);
             if seat.identity != identity {
                 return Err(HubError::NotYours);
             }
+            path.clone_into(known_as);
             // One step, under the register's lock: whoever comes after us, also while we wait, wants it from us.
             seat.wanted.send_modify(|count| *count += 1);
             let wanted = seat.wanted.subscribe();
@@ -115,16 +127,16 @@ impl Taken {
 mod tests {
     use super::*;
 
-    const KEY: Key = (DocId([1; 16]), SessionId([2; 16]));
+    const KEY: Key = (SessionId([2; 16]), DocId([1; 16]));
 
     #[tokio::test]
     async fn the_newer_connection_gets_it_and_the_register_forgets() {
         let seats = Seats::default();
-        let mut first = seats.take(KEY, [7; 32]).await.unwrap();
-        assert!(matches!(seats.take(KEY, [8; 32]).await, Err(HubError::NotYours)));
+        let mut first = seats.take(KEY, "a", [7; 32]).await.unwrap();
+        assert!(matches!(seats.take(KEY, "a", [8; 32]).await, Err(HubError::NotYours)));
         assert!(!first.is_wanted());
         {
-            let second = seats.take(KEY, [7; 32]);
+            let second = seats.take(KEY, "a", [7; 32]);
             tokio::pin!(second);
             tokio::select! {
                 biased;
@@ -137,8 +149,8 @@ mod tests {
             assert!(!second.is_wanted());
         }
         // A third that comes while the second still waits for the first.
-        let first = seats.take(KEY, [7; 32]).await.unwrap();
-        let (second, third) = (seats.take(KEY, [7; 32]), seats.take(KEY, [7; 32]));
+        let first = seats.take(KEY, "a", [7; 32]).await.unwrap();
+        let (second, third) = (seats.take(KEY, "a", [7; 32]), seats.take(KEY, "a", [7; 32]));
         tokio::pin!(second, third);
         tokio::select! {
             biased;
@@ -160,8 +172,8 @@ mod tests {
     async fn who_gives_up_waiting_leaves_nothing_in_the_register() {
         for first_leaves_before in [true, false] {
             let seats = Seats::default();
-            let first = seats.take(KEY, [7; 32]).await.unwrap();
-            let mut second = Box::pin(seats.take(KEY, [7; 32]));
+            let first = seats.take(KEY, "a", [7; 32]).await.unwrap();
+            let mut second = Box::pin(seats.take(KEY, "a", [7; 32]));
             tokio::select! {
                 biased;
                 _ = &mut second => panic!("the first has it"),

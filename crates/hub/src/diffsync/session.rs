@@ -55,31 +55,47 @@ pub enum News {
     TakenOver,
 }
 
-/// A document, where it is, and by which path its client knows it.
-struct Found {
+/// The document that a client means: which one, where it is, and by which path its client knows it.
+#[derive(Clone, Debug)]
+pub struct DiffTarget {
     doc: DocId,
     place: String,
     path: String,
 }
 
-/// The document that is meant: what is at the path, or what was there when this session opened it and was renamed since.
-/// Its client cannot know the new name, and what it has not sent yet belongs there.
-async fn find(hub: &Hub, path: Option<&str>, party: &DiffParty) -> Result<Found, HubError> {
-    let found = find_text(hub, path).map(|(doc, place)| Found { doc, path: place.clone(), place });
-    let Some(path) = path else { return found };
-    let session = party.session.0;
-    let known = hub.read_journal(move |reader| Ok(reader.diff_documents(session)?)).await?;
-    if known.iter().any(|(doc, _)| found.as_ref().is_ok_and(|found| found.doc == *doc)) {
-        return found;
+impl DiffTarget {
+    /// The document's path, which need not be the one that the client asked for.
+    pub fn document(&self) -> &str {
+        &self.place
     }
-    let moved = known.into_iter().find_map(|(doc, state)| {
-        let was_here = state.identity == party.identity && stored::path(&state.state) == Ok(path);
-        let place = hub.catalogue().get(&doc).filter(|_| was_here)?.path()?.clone();
-        // Not if it was deleted, or became something else.
-        let is_there = find_text(hub, Some(&place)).is_ok_and(|(at, _)| at == doc);
-        is_there.then(|| Found { doc, place, path: path.to_owned() })
-    });
-    moved.map_or(found, Ok)
+
+    /// The document that is meant: what this session had under this path, wherever it was renamed to since, or else
+    /// what is at the path. Its client cannot know the new name, and what it has not sent yet belongs there: also if
+    /// another document of this session has the name now.
+    pub(crate) async fn find(hub: &Hub, path: Option<&str>, party: &DiffParty) -> Result<Self, HubError> {
+        let found = find_text(hub, path).map(|(doc, place)| Self { doc, path: place.clone(), place });
+        let Some(path) = path else { return found };
+        let session = party.session.0;
+        let journalled = hub.read_journal(move |reader| Ok(reader.diff_documents(session)?)).await?;
+        // What connections have is newer than the journal.
+        let mut known = hub.0.seats.of(party.session, &party.identity);
+        for (doc, state) in journalled.into_iter().filter(|(_, state)| state.identity == party.identity) {
+            if let Ok(path) = stored::path(&state.state) {
+                known.entry(doc).or_insert_with(|| path.to_owned());
+            }
+        }
+        known.retain(|_, known_as| known_as == path);
+        if found.as_ref().is_ok_and(|found| known.contains_key(&found.doc)) {
+            return found;
+        }
+        let moved = known.into_keys().find_map(|doc| {
+            let place = hub.catalogue().get(&doc)?.path()?.clone();
+            // Not if it was deleted, or became something else.
+            let is_there = find_text(hub, Some(&place)).is_ok_and(|(at, _)| at == doc);
+            is_there.then(|| Self { doc, place, path: path.to_owned() })
+        });
+        moved.map_or(found, Ok)
+    }
 }
 
 async fn changed(hub: &Hub, doc: DocId, durable: &mut watch::Receiver<u64>) {
@@ -95,11 +111,11 @@ async fn changed(hub: &Hub, doc: DocId, durable: &mut watch::Receiver<u64>) {
 impl DiffSession {
     pub(crate) async fn open(
         hub: Hub,
-        path: Option<&str>,
+        target: DiffTarget,
         party: DiffParty,
     ) -> Result<(DiffSession, ConnectOk), HubError> {
-        let Found { doc, place, path } = find(&hub, path, &party).await?;
-        let mut taken = hub.0.seats.take((doc, party.session), party.identity).await?;
+        let DiffTarget { doc, place, path } = target;
+        let mut taken = hub.0.seats.take((party.session, doc), &path, party.identity).await?;
         let (resumed, changed_ms) = DiffSession::state(&hub, doc, &party, &mut taken).await?;
         let durable = hub.handle(doc)?.durable;
         let version = hub.ask(doc, |reply| Command::Diff(DiffCommand::Version { reply })).await?;
@@ -160,11 +176,10 @@ impl DiffSession {
         Ok((resumed, changed_ms))
     }
 
-    /// Whether this is that session on the document at that path (`None`: the folder's first).
-    pub fn is_on(&self, path: Option<&str>, session: SessionId) -> bool {
-        let (party, name) = &*self.seated;
-        party.session == session
-            && (path == Some(name) || find_text(&self.hub, path).is_ok_and(|(doc, _)| doc == self.doc))
+    /// Whether a connection that has this session cannot open that document as well: it would wait for its own seat, or
+    /// its client could not say which of the two it means.
+    pub fn excludes(&self, target: &DiffTarget) -> bool {
+        self.doc == target.doc || self.seated.1 == target.path
     }
 
     /// The document's path, which need not be the one that the client asked for.
