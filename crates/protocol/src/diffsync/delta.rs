@@ -4,9 +4,12 @@
 //! so that no delta can split a character. All `=` and `-` together must be as long as the text, so that a
 //! delta made against another text is noticed.
 
-use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 use syncline_engine::Edit;
+
+use super::bounded::TooMany;
+use crate::limits;
 
 /// One step of a delta.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -154,23 +157,39 @@ impl Serialize for Delta {
 
 impl<'de> Deserialize<'de> for Delta {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Delta, D::Error> {
-        struct Steps;
-        impl<'de> Visitor<'de> for Steps {
-            type Value = Delta;
+        let mut left = limits::MAX_DELTA_STEPS;
+        Steps { left: &mut left }.deserialize(deserializer)
+    }
+}
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a list of steps, each =COUNT, -COUNT or +TEXT")
-            }
+/// Reads a delta of at most so many steps, and counts them off: in memory a step is many times as long as in a message,
+/// so that what is too much must not be read first.
+pub(crate) struct Steps<'a> {
+    pub left: &'a mut usize,
+}
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Delta, A::Error> {
-                let mut delta = Delta::default();
-                while let Some(step) = list.next_element::<std::borrow::Cow<'de, str>>()? {
-                    delta.push(&step).map_err(A::Error::custom)?;
-                }
-                Ok(delta)
-            }
+impl<'de> DeserializeSeed<'de> for Steps<'_> {
+    type Value = Delta;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Delta, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Steps<'_> {
+    type Value = Delta;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of steps, each =COUNT, -COUNT or +TEXT")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Delta, A::Error> {
+        let mut delta = Delta::default();
+        while let Some(step) = list.next_element::<std::borrow::Cow<'de, str>>()? {
+            *self.left = self.left.checked_sub(1).ok_or_else(|| A::Error::custom(TooMany::Steps))?;
+            delta.push(&step).map_err(A::Error::custom)?;
         }
-        deserializer.deserialize_seq(Steps)
+        Ok(delta)
     }
 }
 

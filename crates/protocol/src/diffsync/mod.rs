@@ -5,6 +5,7 @@
 //! [`History`]; [`Connection`] is the server's end of a connection, which opens documents and passes requests
 //! to them. Read docs/protocols/diffsync.md first, then `server`, then `client`.
 
+mod bounded;
 mod checksum;
 mod client;
 mod connection;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::bounded;
 use super::checksum::Sum;
 use super::delta::Delta;
 use super::session_id::SessionId;
 use crate::error::{ErrorCode, ProtocolError};
-use crate::json::{bad, check_depth, describe, json};
+use crate::json::{bad, check_depth, json};
 use crate::limits;
 
 /// The version of the protocol.
@@ -107,10 +108,12 @@ struct RawRequest {
     doc: Option<String>,
     auth: Option<String>,
     name: Option<String>,
+    #[serde(default, deserialize_with = "bounded::some_packings")]
     compress: Option<Vec<String>>,
     wait: Option<bool>,
     seq: Option<u64>,
     m_ack: Option<u64>,
+    #[serde(default, deserialize_with = "bounded::some_edits")]
     edits: Option<Vec<Numbered>>,
     sum: Option<String>,
     shadow: Option<String>,
@@ -125,7 +128,7 @@ impl Request {
     /// Reads a message. Whatever is wrong with it is one error, and nothing of it is done.
     pub fn parse(text: &str) -> Result<Request, ProtocolError> {
         check_depth(text)?;
-        let raw: RawRequest = serde_json::from_str(text).map_err(|error| describe(&error))?;
+        let raw: RawRequest = serde_json::from_str(text).map_err(|error| bounded::refused(&error))?;
         raw.check_lengths()?;
         let session = raw.session.as_deref().map(str::parse).transpose();
         let session = session.map_err(|error: super::SessionIdError| bad(error.to_string()))?;
@@ -203,11 +206,8 @@ impl Request {
 }
 
 impl RawRequest {
+    /// Of the texts: lists are counted while they are read.
     fn check_lengths(&self) -> Result<(), ProtocolError> {
-        let long = |what: &str, most: usize| {
-            let message = format!("{what} is longer than {most}");
-            Err(ProtocolError::new(ErrorCode::TooLarge, message))
-        };
         for (value, most, what) in [
             (&self.auth, limits::MAX_NAME, "auth"),
             (&self.name, limits::MAX_NAME, "name"),
@@ -216,18 +216,9 @@ impl RawRequest {
             (&self.text, limits::MAX_DOCUMENT_BYTES, "text"),
         ] {
             if value.as_ref().is_some_and(|value| value.len() > most) {
-                return long(what, most);
+                let message = format!("{what} is longer than {most}");
+                return Err(ProtocolError::new(ErrorCode::TooLarge, message));
             }
-        }
-        if self.compress.as_ref().is_some_and(|list| list.len() > limits::MAX_PACKINGS) {
-            return long("compress", limits::MAX_PACKINGS);
-        }
-        let Some(edits) = &self.edits else { return Ok(()) };
-        if edits.len() > limits::MAX_SYNC_EDITS {
-            return long("edits", limits::MAX_SYNC_EDITS);
-        }
-        if edits.iter().map(|(_, delta)| delta.steps()).sum::<usize>() > limits::MAX_DELTA_STEPS {
-            return long("the number of steps of all deltas", limits::MAX_DELTA_STEPS);
         }
         Ok(())
     }

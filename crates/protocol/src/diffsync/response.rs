@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::checksum::Sum;
 use super::request::Numbered;
 use crate::error::{ErrorCode, ProtocolError};
-use crate::json::{bad, check_depth, describe, json};
+use crate::json::{bad, check_depth, json};
 use crate::limits;
 
 /// The answer to `Connect`.
@@ -50,6 +50,7 @@ pub struct ServerSync {
     /// The client's version that the server has.
     pub n_ack: u64,
     /// The server's edits that were not acknowledged, oldest first.
+    #[serde(deserialize_with = "super::bounded::told_edits")]
     pub edits: Vec<Numbered>,
     /// The checksum of the server's shadow after them.
     #[serde(with = "as_text")]
@@ -179,7 +180,7 @@ impl Response {
             message: String,
         }
         fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, ProtocolError> {
-            serde_json::from_str(text).map_err(|error| describe(&error))
+            serde_json::from_str(text).map_err(|error| super::bounded::refused(&error))
         }
         check_depth(text)?;
         let kind: TypeOnly<'_> = read(text)?;
@@ -230,6 +231,19 @@ mod tests {
 
     use super::super::delta::Delta;
     use super::*;
+
+    #[test]
+    fn what_was_told_and_comes_again_may_have_more_steps_than_one_request() {
+        let delta = Arc::new(serde_json::from_value(vec!["+"; limits::MAX_DELTA_STEPS / 2].into()).unwrap());
+        let sync = |count| {
+            let edits = vec![(0, Arc::clone(&delta)); count];
+            let sum = Sum::default();
+            Response::Sync(ServerSync { doc: "d".into(), seq: 1, n_ack: 1, edits, sum })
+        };
+        assert!(Response::parse(&sync(3).to_json()).is_ok());
+        let endless = sync(0).to_json().replace("[]", &format!("[{}]", vec!["[0,[]]"; 1_000].join(",")));
+        assert_eq!(Response::parse(&endless).unwrap_err().code, ErrorCode::TooLarge);
+    }
 
     #[test]
     fn responses_are_as_documented() {

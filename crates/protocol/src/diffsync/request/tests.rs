@@ -122,6 +122,42 @@ fn bad_json_is_one_error() {
     assert_eq!(code(&format!(r#"{{"type":"History","doc":"{}"}}"#, "d".repeat(5_000))), "too_large");
 }
 
+/// How far a message that is too large was read.
+fn column(text: &str) -> usize {
+    let error = Request::parse(text).unwrap_err();
+    assert_eq!(error.code.code(), "too_large", "{error}");
+    let (_, after) = error.message.rsplit_once("column ").expect("where it stopped");
+    after.trim_end_matches(')').parse().unwrap()
+}
+
+/// In memory they would take fifty times what they take in the message, which may be packed besides.
+#[test]
+fn lists_that_are_too_long_are_not_read_to_their_end() {
+    let sync =
+        |edits: &str| format!(r#"{{"type":"ClientSync","doc":"d","seq":1,"m_ack":0,"edits":{edits}}}"#);
+    let many = |item: &str, count: usize| vec![item; count].join(",");
+    let head = sync("").len();
+    let edits = sync(&format!("[{}]", many("[0,[]]", 1_000_000)));
+    assert!(column(&edits) <= head + (limits::MAX_SYNC_EDITS + 1) * 7);
+    let steps = sync(&format!("[[0,[{}]]]", many(r#""+""#, 10 * limits::MAX_DELTA_STEPS)));
+    assert!(column(&steps) <= head + 5 + (limits::MAX_DELTA_STEPS + 1) * 4);
+    // Those of all deltas together.
+    let half = format!("[0,[{}]]", many(r#""+""#, limits::MAX_DELTA_STEPS / 2));
+    let (two, three) = (format!("[{half},{half}]"), format!("[{half},{half},{half}]"));
+    assert!(Request::parse(&sync(&two)).is_ok(), "as many as there may be");
+    assert!(column(&sync(&three)) <= sync(&two).len() + 16);
+    let connect = format!(r#"{{"type":"Connect","proto":1,"compress":[{}]}}"#, many(r#""""#, 1_000_000));
+    assert!(column(&connect) < 100);
+    let most = many("[0,[]]", limits::MAX_SYNC_EDITS);
+    assert!(Request::parse(&sync(&format!("[{most}]"))).is_ok());
+}
+
+#[test]
+fn a_list_that_is_null_is_no_list() {
+    let ping = Request::parse(r#"{"type":"Ping","edits":null,"compress":null}"#);
+    assert_eq!(ping, Ok(Request::Ping));
+}
+
 proptest! {
     #[test]
     fn any_text_is_a_request_or_an_error(text in ".{0,200}") {
