@@ -187,7 +187,11 @@ impl Driver<'_> {
             let connection = &self.connection;
             let input = tokio::select! {
                 message = wire.next() => match message {
-                    Ok(text) => Input::Received(text),
+                    Ok(text) => {
+                        // What came with it was heard with it: only what comes from now on is another message's.
+                        read = wire.read();
+                        Input::Received(text)
+                    }
                     Err(Broken::Rule(error)) => Input::Garbled(error),
                     Err(Broken::Gone(_)) => return End::Gone,
                 },

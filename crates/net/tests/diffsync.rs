@@ -451,3 +451,25 @@ async fn a_document_is_open_once_on_a_connection_whatever_the_session() {
     }
     assert_eq!(talk.say(&other("b.txt")).await["text"], "two\n");
 }
+
+/// Counted from the last message, whenever that came.
+#[tokio::test]
+async fn a_silent_client_is_asked_after_30_seconds_and_left_after_120() {
+    let served = serve_folder(&[("a.txt", "one\n")]).await;
+    let mut talk = Talk::new(&served).await;
+    assert_eq!(talk.say(&greeting("a.txt")).await["type"], "ConnectOk");
+    tokio::time::pause();
+    for quiet in [0, 20] {
+        tokio::time::sleep(Duration::from_secs(quiet)).await;
+        assert_eq!(talk.say("{\"type\":\"Ping\"}\n").await["type"], "Pong");
+        let last = Instant::now();
+        let mut line = String::new();
+        talk.0.read_line(&mut line).await.unwrap();
+        assert!(line.contains("Ping"), "{line}");
+        assert_eq!(last.elapsed().as_secs(), 30);
+    }
+    let (last, mut rest) = (Instant::now() - Duration::from_secs(30), String::new());
+    talk.0.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.contains(r#""code":"timeout""#), "{rest}");
+    assert_eq!(last.elapsed().as_secs(), 120);
+}
