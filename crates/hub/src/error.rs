@@ -35,6 +35,12 @@ pub enum HubError {
         /// The path asked for.
         name: String,
     },
+    /// No document was named where there are several texts.
+    #[error("there are {texts} texts here: say which one")]
+    WhichDocument {
+        /// How many there are.
+        texts: usize,
+    },
     /// A peer gives a file a name that no file in a folder can have.
     #[error("{0}")]
     BadName(PathError),

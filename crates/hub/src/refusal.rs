@@ -10,7 +10,7 @@ pub fn refusal(error: &HubError) -> ProtocolError {
         HubError::Missing { .. } => ErrorCode::Resync,
         HubError::Equivocation { .. } => ErrorCode::Equivocation,
         HubError::BadPosition { .. } => ErrorCode::BadEvents,
-        HubError::UnknownDocument { .. } => ErrorCode::UnknownDocument,
+        HubError::UnknownDocument { .. } | HubError::WhichDocument { .. } => ErrorCode::UnknownDocument,
         HubError::BadName(_) => ErrorCode::BadName,
         HubError::NotText { .. } => ErrorCode::NotText,
         HubError::TooLarge { .. } => ErrorCode::TooLarge,

@@ -327,3 +327,13 @@ async fn documents_that_are_not_there_and_texts_that_are_too_long_are_refused() 
     assert!(matches!(refused, Err(HubError::TooLarge { .. })));
     synced(session.sync(insert(1, 0, 0, "text", "A")).await.unwrap());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_name_the_only_text_is_meant_and_never_one_of_several() {
+    let one = serve(&[("a.txt", b"text\n"), ("picture.png", b"\x89PNG\xff\0")]).await;
+    let target = one.hub.find_diff(None, &party(1)).await.unwrap();
+    assert_eq!(one.hub.open_diff(target, party(1)).await.unwrap().1.doc, "a.txt");
+    let two = serve(&[("a.txt", b"text\n"), ("b.txt", b"text\n")]).await;
+    let Err(error) = two.hub.find_diff(None, &party(1)).await else { panic!("one of two was chosen") };
+    assert!(matches!(error, HubError::WhichDocument { texts: 2 }), "{error}");
+}

@@ -1,5 +1,6 @@
 //! One session with one other user: a [`Replica`], a [`Conversation`], and the wire to them.
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -85,12 +86,16 @@ pub(crate) async fn talk(
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // What was changed here and waits for the broadcast, and what was changed by others here.
-    let (mut own, mut relayed) = (Vec::new(), Vec::new());
+    let (mut own, mut relayed) = (BTreeMap::new(), BTreeMap::new());
     let mut relay_at: Option<Instant> = None;
-    let mut drained = true;
+    let (mut drained, mut paced) = (true, true);
     let mut over: Option<(Instant, String)> = None;
     replica.handle(Input::Opened);
     loop {
+        // Its end is the user's, who leaves; at any other time the other would never be told of anything again.
+        if !paced && !*shutdown.borrow() {
+            return "the broadcasts ended".to_owned();
+        }
         let now = started.elapsed();
         // Between the hub's side and the wire's.
         while conversation.has_room()
@@ -169,21 +174,20 @@ pub(crate) async fn talk(
             changed = changes.next() => {
                 for change in changed {
                     match origin(&change, &hub, &seat, bridged) {
-                        Origin::Here => own.push(change),
+                        Origin::Here => drop(own.insert(change.0, change.1)),
                         Origin::Neighbour => {
-                            relayed.push(change);
+                            relayed.insert(change.0, change.1);
                             relay_at.get_or_insert_with(|| Instant::now() + RELAY);
                         }
-                        Origin::Elsewhere => pass_on(&mut replica, &mut catalogue, vec![change]),
+                        Origin::Elsewhere => pass_on(&hub, &mut replica, &mut catalogue, [change]),
                     }
                 }
             }
-            released = broadcasts.changed() => {
-                if released.is_ok() {
-                    // What is being broadcast may not have been taken from the feed yet.
-                    own.extend(changes.take());
-                    pass_on(&mut replica, &mut catalogue, std::mem::take(&mut own));
-                }
+            released = broadcasts.changed(), if paced => {
+                paced = released.is_ok();
+                // What is being broadcast may not have been taken from the feed yet.
+                own.extend(changes.take());
+                pass_on(&hub, &mut replica, &mut catalogue, std::mem::take(&mut own));
             }
             _ = tick.tick() => {
                 replica.handle(Input::Tick);
@@ -195,7 +199,7 @@ pub(crate) async fn talk(
             () = sleep_or_never(wake) => {
                 if relay_at.is_some_and(|at| at <= Instant::now()) {
                     relay_at = None;
-                    pass_on(&mut replica, &mut catalogue, std::mem::take(&mut relayed));
+                    pass_on(&hub, &mut replica, &mut catalogue, std::mem::take(&mut relayed));
                 }
             }
             _ = shutdown.wait_for(|stop| *stop), if over.is_none() => replica.handle(Input::Stop),
@@ -225,12 +229,15 @@ fn transmit(
     Ok(false)
 }
 
-/// Tells the other side of changes. A new document's events must not overtake the catalogue that names it.
+/// Tells the other side of changes. A new document's events must not overtake the catalogue that names it. The documents'
+/// versions are those of now: what they were when the change was heard of may be older than what was told of since.
 fn pass_on(
+    hub: &Hub,
     replica: &mut Replica<'_>,
     catalogue: &mut watch::Receiver<u64>,
-    changes: Vec<syncline_hub::Change>,
+    changes: impl IntoIterator<Item = syncline_hub::Change>,
 ) {
+    let changes = changes.into_iter().map(|(doc, _)| (doc, hub.heads_of(doc))).collect::<Vec<_>>();
     if changes.is_empty() {
         return;
     }

@@ -74,7 +74,11 @@ impl DiffTarget {
     /// another document of this session has the name now.
     pub(crate) async fn find(hub: &Hub, path: Option<&str>, party: &DiffParty) -> Result<Self, HubError> {
         let found = find_text(hub, path).map(|(doc, place)| Self { doc, path: place.clone(), place });
-        let Some(path) = path else { return found };
+        let Some(path) = path else {
+            // Whoever edits by mistake another text than the one that was meant would not notice.
+            let texts = hub.text_paths().len();
+            return if texts > 1 { Err(HubError::WhichDocument { texts }) } else { found };
+        };
         let session = party.session.0;
         let journalled = hub.read_journal(move |reader| Ok(reader.diff_documents(session)?)).await?;
         // What connections have is newer than the journal.

@@ -130,6 +130,9 @@ impl Request {
         check_depth(text)?;
         let raw: RawRequest = serde_json::from_str(text).map_err(|error| bounded::refused(&error))?;
         raw.check_lengths()?;
+        if raw.seq == Some(0) {
+            return Err(bad("requests are numbered from 1"));
+        }
         let session = raw.session.as_deref().map(str::parse).transpose();
         let session = session.map_err(|error: super::SessionIdError| bad(error.to_string()))?;
         let sum = raw.sum.as_deref().map(str::parse).transpose();

@@ -112,7 +112,11 @@ impl Documents {
     /// What this side has. Before this, changes are only noted.
     pub fn declare(&mut self, heads: Vec<(DocId, Heads)>, out: &mut Vec<Output>) {
         for (doc, heads) in &heads {
-            self.docs.entry(*doc).or_default().now = heads.clone();
+            let doc = self.docs.entry(*doc).or_default();
+            // What was told of meanwhile is newer.
+            if doc.now.is_root() {
+                doc.now = heads.clone();
+            }
         }
         self.to_declare = Some(heads.iter().cloned().collect());
         self.declared = Some(heads.into_iter().collect());

@@ -16,6 +16,8 @@ pub struct Side {
     pub link: Link,
     /// What the link asked for and the hub has not done.
     todo: Vec<Output>,
+    /// What the hub has done and the link has not heard of: others may act on it before, and changes be told of.
+    done: VecDeque<Input>,
     /// Messages on their way to the other side.
     pub pipe: VecDeque<Vec<u8>>,
     /// Whether something was sent since the link was last told that all has left.
@@ -52,6 +54,7 @@ impl Pair {
                 hub,
                 link,
                 todo: Vec::new(),
+                done: VecDeque::new(),
                 pipe: VecDeque::new(),
                 drain: false,
                 seen_heads: BTreeMap::new(),
@@ -125,8 +128,8 @@ impl Pair {
 
     /// One random step of one side; whether there was one to make.
     pub fn step(&mut self) -> bool {
-        let first = self.random(8);
-        (0..8).any(|turn| self.try_step((first + turn) % 8))
+        let first = self.random(10);
+        (0..10).any(|turn| self.try_step((first + turn) % 10))
     }
 
     fn try_step(&mut self, kind: usize) -> bool {
@@ -149,12 +152,17 @@ impl Pair {
                 let this = &mut self.sides[side];
                 // Any order, but what a hub does for one document it does in order.
                 let ask = this.todo.remove(which);
-                if let Some(input) = this.hub.run(ask) {
-                    self.feed(side, input);
-                }
+                this.done.extend(this.hub.run(ask));
                 true
             }
             2 => self.tell_changes(side),
+            3 => match self.sides[side].done.pop_front() {
+                Some(input) => {
+                    self.feed(side, input);
+                    true
+                }
+                None => false,
+            },
             _ => {
                 let this = &mut self.sides[side];
                 if this.pipe.is_empty() && std::mem::take(&mut this.drain) {
@@ -208,6 +216,7 @@ impl Pair {
             }
             let this = &mut self.sides[number];
             this.link = link(number, &this.hub);
+            this.done.clear();
             this.pipe.clear();
             this.drain = false;
             this.events.clear();

@@ -93,6 +93,7 @@ fn bad_json_is_one_error() {
         r#"{"type":"Connect","proto":1}"#.into(),
         r#"{"type":"Connect","proto":1,"session":"x"}"#.into(),
         sync(r#""seq":1,"m_ack":0,"edits":[]"#).replace("\"doc\":\"d\",", ""),
+        sync(r#""seq":0,"m_ack":0,"edits":[]"#),
         sync(r#""seq":1,"m_ack":0"#),
         sync(r#""m_ack":0,"edits":[]"#),
         sync(r#""seq":1,"edits":[]"#),

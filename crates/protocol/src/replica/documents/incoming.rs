@@ -79,9 +79,10 @@ impl Documents {
     /// The hub merged and journalled the oldest events of the document.
     pub fn merged(&mut self, id: DocId, heads: Heads, out: &mut Vec<Output>) {
         let Some(batch) = self.take_merged(id) else { return };
-        out.push(Output::Send(Message::Ack { doc: id, heads: heads.clone() }));
+        out.push(Output::Send(Message::Ack { doc: id, heads }));
         if let Some(doc) = self.docs.get_mut(&id) {
-            doc.now = heads;
+            // `now` stays: the hub tells of every change by itself, and what it told of since (an edit of its own, behind the
+            // merge) is newer than what the merge came to. Taken back here, that would never be sent.
             doc.resyncing = false;
             if !batch.more {
                 doc.theirs = batch.heads;
