@@ -383,6 +383,9 @@ async fn a_session_that_opens_a_document_twice_on_one_connection_is_refused_and_
     typist.dial(&served).await;
 }
 
+/// Longer than any answer may take, also on a clock that is ahead.
+const LONG: Duration = Duration::from_secs(200);
+
 /// One connection, several documents, each line answered by one (pokes left out).
 struct Talk(BufReader<TcpStream>);
 
@@ -399,7 +402,7 @@ impl Talk {
     async fn heard(&mut self) -> serde_json::Value {
         loop {
             let mut line = String::new();
-            timeout(PATIENCE, self.0.read_line(&mut line)).await.expect("an answer").unwrap();
+            timeout(LONG, self.0.read_line(&mut line)).await.expect("an answer").unwrap();
             let said: serde_json::Value = serde_json::from_str(&line).unwrap();
             if said["type"] != "Poke" {
                 return said;
@@ -459,17 +462,30 @@ async fn a_silent_client_is_asked_after_30_seconds_and_left_after_120() {
     let mut talk = Talk::new(&served).await;
     assert_eq!(talk.say(&greeting("a.txt")).await["type"], "ConnectOk");
     tokio::time::pause();
+    // Small steps, each with a moment for what is under way in the kernel.
+    let steps = tokio::spawn(async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            std::thread::sleep(Duration::from_micros(300));
+        }
+    });
+    let mut last = Instant::now();
     for quiet in [0, 20] {
         tokio::time::sleep(Duration::from_secs(quiet)).await;
         assert_eq!(talk.say("{\"type\":\"Ping\"}\n").await["type"], "Pong");
-        let last = Instant::now();
-        let mut line = String::new();
-        talk.0.read_line(&mut line).await.unwrap();
-        assert!(line.contains("Ping"), "{line}");
-        assert_eq!(last.elapsed().as_secs(), 30);
+        last = Instant::now();
+        assert_eq!(talk.heard().await["type"], "Ping");
+        let after = last.elapsed().as_secs_f32();
+        assert!((29.0..32.0).contains(&after), "after {after} s");
     }
-    let (last, mut rest) = (Instant::now() - Duration::from_secs(30), String::new());
-    talk.0.read_to_string(&mut rest).await.unwrap();
-    assert!(rest.contains(r#""code":"timeout""#), "{rest}");
-    assert_eq!(last.elapsed().as_secs(), 120);
+    loop {
+        let said = talk.heard().await;
+        if said["type"] == "error" {
+            assert_eq!(said["code"], "timeout");
+            break;
+        }
+    }
+    let after = last.elapsed().as_secs_f32();
+    assert!((119.0..122.0).contains(&after), "after {after} s");
+    steps.abort();
 }
