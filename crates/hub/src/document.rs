@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use syncline_disk::What;
 use syncline_disk::planted::{Planted, planted};
-use syncline_engine::catalogue::{DocId, Field, Life};
+use syncline_engine::catalogue::{DocId, Field, Kind, Life};
 use syncline_engine::{AgentId, Conflict, Document, Edit, EventBatch, Heads, Lv, Meta, Version};
 use syncline_protocol::limits::MAX_DOCUMENT_BYTES;
 use syncline_protocol::replica::Have;
@@ -53,6 +53,8 @@ pub(crate) struct DocumentTask {
     pub id: DocId,
     commands: mpsc::Receiver<Command>,
     published: watch::Sender<u64>,
+    /// What it was when its sessions were told last.
+    kind: Option<Kind>,
     /// `None`: not loaded yet, or dropped after a failed commit; never saved in that state.
     loaded: Option<Loaded>,
     /// The document, while its text is being written.
@@ -146,6 +148,7 @@ impl DocumentTask {
             id,
             commands,
             published,
+            kind: None,
             loaded: None,
             lent: None,
             file,
@@ -177,6 +180,7 @@ impl DocumentTask {
             }
             self.handle(&mut together).await;
             let settled = self.settle_file().await;
+            self.note_kind();
             self.hub.note_settled(self.id, settled);
             if settled {
                 self.permit = None;
@@ -197,6 +201,16 @@ impl DocumentTask {
                 self.leave(settled).await;
                 return;
             }
+        }
+    }
+
+    /// Wakes the sessions when the document has become something else than it was. No event says so, and whoever edits it
+    /// as text would only hear of it with the next edit.
+    fn note_kind(&mut self) {
+        let kind = self.hub.catalogue().get(&self.id).and_then(|entry| entry.kind().copied());
+        let before = std::mem::replace(&mut self.kind, kind);
+        if before.is_some() && before != kind {
+            self.published.send_modify(|count| *count += 1);
         }
     }
 

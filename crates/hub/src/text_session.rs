@@ -242,6 +242,19 @@ pub(crate) fn find_text(hub: &Hub, path: Option<&str>) -> Result<(DocId, String)
     })
 }
 
+/// Refuses if a document that was text has become something else. Its history would take edits still, but they would
+/// reach no file.
+pub(crate) fn still_text(hub: &Hub, doc: DocId) -> Result<(), HubError> {
+    let catalogue = hub.catalogue();
+    let Some(entry) = catalogue.get(&doc) else { return Ok(()) };
+    match entry.kind() {
+        None | Some(Kind::Text) => Ok(()),
+        Some(Kind::Opaque | Kind::Link) => {
+            Err(HubError::NotText { path: entry.path().cloned().unwrap_or_default() })
+        }
+    }
+}
+
 /// At most 256 bytes, cut between characters.
 pub(crate) fn clipped(name: &str) -> &str {
     let mut end = name.len().min(256);

@@ -337,3 +337,51 @@ async fn without_a_name_the_only_text_is_meant_and_never_one_of_several() {
     let Err(error) = two.hub.find_diff(None, &party(1)).await else { panic!("one of two was chosen") };
     assert!(matches!(error, HubError::WhichDocument { texts: 2 }), "{error}");
 }
+
+/// Its history would take the edit, and its file never got it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_not_text_any_more_takes_no_edits_and_its_client_hears_of_it() {
+    let served = serve(&[("a.txt", b"text")]).await;
+    let (mut editing, _) = open(&served, 1).await;
+    let (mut reading, _) = open(&served, 2).await;
+    synced(editing.sync(insert(1, 0, 0, "text", "A")).await.unwrap());
+    eventually("written", || served.read("a.txt") == "Atext").await;
+    assert_eq!(synced(reading.sync(nothing(1, 0, "text")).await.unwrap()).edits.len(), 1);
+    fs::write(served.path("a.txt"), b"\xff\0not text").unwrap();
+    let heard = tokio::time::timeout(Duration::from_secs(10), async {
+        editing.changed().await;
+        reading.changed().await;
+    });
+    heard.await.expect("both are told");
+    let doc = served.hub.document_at("a.txt").unwrap();
+    let before = syncline_store::Log::reader(&served.log).unwrap().document(doc).unwrap();
+    let refused = |answer: Result<Answer, HubError>| {
+        assert!(matches!(&answer, Err(HubError::NotText { path }) if path == "a.txt"), "{answer:?}");
+    };
+    // Also without anything to enter, and to a request that waits.
+    refused(reading.answer().await);
+    refused(reading.sync(nothing(2, 1, "Atext")).await);
+    let edit = insert(2, 1, 0, "Atext", "B");
+    refused(editing.sync(edit.clone()).await);
+    refused(editing.sync(edit.clone()).await);
+    let (shadow, text) = ("Atext".to_owned(), "CAtext".to_owned());
+    let back = ClientReturn { doc: "a.txt".into(), seq: 3, sum: Sum::of(&shadow), shadow, text };
+    refused(reading.returned(back).await);
+    let after = syncline_store::Log::reader(&served.log).unwrap().document(doc).unwrap();
+    assert_eq!(after.batches, before.batches, "nothing was entered");
+    assert_eq!(fs::read(served.path("a.txt")).unwrap(), b"\xff\0not text");
+    // When it is text again, the same request is taken.
+    fs::write(served.path("a.txt"), "Atext").unwrap();
+    let again = async {
+        loop {
+            match editing.sync(edit.clone()).await {
+                Ok(answer) => return synced(answer),
+                Err(HubError::NotText { .. }) => editing.changed().await,
+                Err(other) => panic!("{other}"),
+            }
+        }
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(10), again).await.expect("told of it");
+    assert_eq!((answer.n_ack, answer.sum), (2, Sum::of("BAtext")));
+    eventually("in the file", || served.read("a.txt") == "BAtext").await;
+}

@@ -489,3 +489,27 @@ async fn a_silent_client_is_asked_after_30_seconds_and_left_after_120() {
     assert!((119.0..122.0).contains(&after), "after {after} s");
     steps.abort();
 }
+
+#[tokio::test]
+async fn a_client_is_told_when_its_document_is_not_text_any_more() {
+    let served = serve_folder(&[("a.txt", "text")]).await;
+    let (mut poked, mut waits) = (Typist::new(1, false), Typist::new(2, true));
+    for typist in [&mut poked, &mut waits] {
+        typist.dial(&served).await;
+        typist.insert(0, "A").await;
+        typist.until("saved", Client::is_saved).await;
+    }
+    poked.has("AAtext").await;
+    eventually("in the file", || served.kept.read("a.txt") == "AAtext").await;
+    eventually("settled", || served.kept.hub.unsettled() == 0).await;
+    std::fs::write(served.kept.path("a.txt"), b"\xff\0").unwrap();
+    for typist in [&mut poked, &mut waits] {
+        let given_up = |said: &ClientOutput| matches!(said, ClientOutput::GiveUp(error) if error.code.code() == "not_text");
+        let told = async {
+            while !typist.said.iter().any(given_up) {
+                typist.step().await;
+            }
+        };
+        timeout(PATIENCE, told).await.expect("told without having asked");
+    }
+}

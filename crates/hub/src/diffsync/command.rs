@@ -19,7 +19,7 @@ use super::tip::{Showcase, Tip};
 use crate::document::Reply;
 use crate::error::HubError;
 use crate::hub::Hub;
-use crate::text_session::clipped;
+use crate::text_session::{clipped, still_text};
 
 /// Who a session is with, and the path by which they know the document.
 pub(crate) type Seated = (DiffParty, String);
@@ -97,6 +97,10 @@ pub(crate) fn take(
             Box::new(move |committed, _| drop(reply.send(committed.map(|()| opened))))
         }
         DiffCommand::Step { mut server, request, seated, reply } => {
+            if let Err(error) = still_text(hub, doc) {
+                drop(reply.send(Err(error)));
+                return None;
+            }
             let party = &seated.0;
             let name = if party.name.is_empty() { "diff-sync client" } else { clipped(&party.name) };
             let meta = Meta { author: name.into(), channel: "diffsync".into(), time_ms: hub.now_ms() };

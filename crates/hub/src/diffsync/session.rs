@@ -17,7 +17,7 @@ use super::tip::{Showcase, Snapshot};
 use crate::document::Command;
 use crate::error::HubError;
 use crate::hub::Hub;
-use crate::text_session::find_text;
+use crate::text_session::{find_text, still_text};
 
 /// Who a session is with.
 #[derive(Clone, Debug)]
@@ -194,7 +194,7 @@ impl DiffSession {
     /// Takes a step. What it entered is durable on return.
     ///
     /// # Errors
-    /// [`HubError::TooLarge`], [`HubError::StorageFull`] and others: nothing was entered, the session is as
+    /// [`HubError::NotText`] when the document has become something else, [`HubError::TooLarge`], [`HubError::StorageFull`] and others: nothing was entered, the session is as
     /// before, and the request may come again.
     pub async fn sync(&mut self, sync: ClientSync) -> Result<Answer, HubError> {
         if let Some(answer) = self.glance(&sync) {
@@ -239,6 +239,8 @@ impl DiffSession {
     /// What the document shows, if that is its newest version and the session stands where it seems to.
     fn shown(&mut self) -> Option<Arc<Snapshot>> {
         let snapshot = self.showcase.as_ref()?.look()?;
+        // The task refuses then: what is shown is in no file any more.
+        still_text(&self.hub, self.doc).ok()?;
         // If the task that showed it does not run any more, nobody says what is newest.
         self.durable.has_changed().ok()?;
         (*self.durable.borrow_and_update() == snapshot.count && !self.taken.state.unsure).then_some(snapshot)

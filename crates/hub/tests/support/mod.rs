@@ -167,9 +167,9 @@ pub fn path(name: &str) -> RelPath {
     RelPath::parse(name).unwrap()
 }
 
-/// Polls until a condition holds; panics with `what` after ten seconds.
+/// Polls until a condition holds; panics with `what` after half a minute.
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     while !holds() {
         assert!(tokio::time::Instant::now() < deadline, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
