@@ -267,7 +267,11 @@ impl Connection {
     /// Tries a verb on `a.txt`.
     pub async fn attempt(self, served: &Served, holder: Holder, verb: Verb) -> Result<(), ErrorCode> {
         let outcome = match (self, verb) {
-            (_, Verb::Connect) => self.open(served, holder, None).await.map(drop),
+            (_, Verb::Connect) => match self.open(served, holder, None).await {
+                // Let in, and asked which of the texts is meant.
+                Err(error) if error.code == ErrorCode::UnknownDocument => Ok(()),
+                opened => opened.map(drop),
+            },
             (_, Verb::Read) => self.open(served, holder, Some("a.txt")).await.map(drop),
             (Connection::Content, Verb::List) => self.list(served, holder).await,
             (Connection::Content, Verb::Edit) => self.upload(served, holder).await,
