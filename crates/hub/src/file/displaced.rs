@@ -131,13 +131,8 @@ impl DocumentTask {
             let candidates = self.file.candidates.up_to(displaced.hash);
             let Some(document) = self.document() else { return Err(HubError::Closed) };
             let text: Arc<String> = text.into();
-            let mut origin = judge(&candidates, document, &text, false, false)
+            let origin = judge(&candidates, document, &text, false, false)
                 .unwrap_or_else(|| Origin::newest(displaced.version.clone()));
-            // The last of them is what it held, if that is known.
-            let held = candidates.last().filter(|held| held.hash == displaced.hash && !torn);
-            if let Some(held) = held {
-                origin = origin.or_added_to(held, candidates.len() - 1, document, &text);
-            }
             why = describe(origin.base.why);
             if origin.base.edit {
                 let (edits, both) = origin.edits(document, &text, torn);

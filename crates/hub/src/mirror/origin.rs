@@ -57,25 +57,6 @@ impl Origin {
     }
 }
 
-impl Origin {
-    /// Of what was found in an inode that we had displaced: whoever opened it to append wrote behind `held`, what it held then,
-    /// without having read it, and what they had saved before may stand elsewhere by now. So if it is `held` and more, that is
-    /// its base, rather than a version that it would have to alter. (Rule 4 of writes: an edit of what was displaced.)
-    pub fn or_added_to(self, held: &Candidate, index: usize, document: &Document, text: &str) -> Origin {
-        let alters = self.edits(document, text, false).0.iter().any(|edit| !edit.range.is_empty());
-        if !alters {
-            return self;
-        }
-        let replayed = || Arc::new(document.string_at(&held.version));
-        let before = held.text().cloned().unwrap_or_else(replayed);
-        if before.is_empty() || !text.starts_with(before.as_str()) {
-            return self;
-        }
-        let base = Base { index, edit: true, why: Why::LeastChange };
-        Origin { base, version: held.version.clone(), before: Some(before), held: None, part: held.part }
-    }
-}
-
 /// The base of a save. Texts are replayed when the decision asks for them. `None` when there is no candidate.
 pub fn judge(
     candidates: &[Candidate],
@@ -107,42 +88,4 @@ pub fn judge(
     let read = candidates.iter().rposition(|candidate| candidate.evidence.is_reading());
     let held = read.filter(|_| base.why == Why::Stale).and_then(|read| texts.get(read)).cloned();
     Some(Origin { base, version: candidate.version.clone(), before, held, part: candidate.part })
-}
-
-#[cfg(test)]
-mod tests {
-    use syncline_engine::{AgentId, Meta};
-
-    use super::*;
-    use crate::mirror::{Evidence, Maker};
-
-    /// Lines alike, appended within the same milliseconds: what was written behind what we had put there, unread, needs less
-    /// change from its maker's own save before, which raced with that too.
-    #[test]
-    fn what_was_appended_unread_is_no_change_of_an_own_save_that_raced() {
-        let (ann, bob) = (AgentId::from_random(1), AgentId::from_random(2));
-        let mut document = Document::new();
-        document.edit(&[Edit::insert(0, "start\n")], ann, &Meta::default()).unwrap();
-        let start = document.version().clone();
-        document.edit(&[Edit::insert(6, "r1.0 u0\n")], ann, &Meta::default()).unwrap();
-        let raced = document.version().clone();
-        let theirs = [Edit::insert(6, "r1.0 u1\n")];
-        let written = document.edit_at(&start, &theirs, bob, &Meta::default()).unwrap().version;
-        let held = Candidate::new(written, b"start\nr1.0 u1\n", Maker::Us, Evidence::Unread);
-        let origin = |version: &Version, index| Origin {
-            base: Base { index, edit: true, why: Why::Stale },
-            before: Some(document.string_at(version).into()),
-            version: version.clone(),
-            held: None,
-            part: false,
-        };
-        let saved = "start\nr1.0 u1\nr1.1 u0\n";
-        let found = origin(&raced, 0).or_added_to(&held, 1, &document, saved);
-        assert_eq!((found.base.index, &found.version), (1, &held.version));
-        assert_eq!(found.edits(&document, saved, false).0, [Edit::insert(14, "r1.1 u0\n")]);
-        // Not from a version that explains it without taking anything out, nor where it is not what was held and more.
-        assert_eq!(origin(&start, 0).or_added_to(&held, 1, &document, saved).base.index, 0);
-        let other = "start\nr1.1 u0\n";
-        assert_eq!(origin(&raced, 0).or_added_to(&held, 1, &document, other).base.index, 0);
-    }
 }
